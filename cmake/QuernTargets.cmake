@@ -1,0 +1,46 @@
+# Helpers that give every target of the project the same language level, warnings and sanitizers.
+
+add_library(quern_options INTERFACE)
+add_library(quern_warnings INTERFACE)
+target_compile_options(quern_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+    -Woverloaded-virtual -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough>)
+if(QUERN_WERROR)
+  target_compile_options(quern_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(QUERN_SANITIZE STREQUAL "address")
+  target_compile_options(quern_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(quern_options INTERFACE -fsanitize=address,undefined)
+elseif(QUERN_SANITIZE STREQUAL "thread")
+  target_compile_options(quern_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread>)
+  target_link_options(quern_options INTERFACE -fsanitize=thread)
+elseif(NOT QUERN_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "QUERN_SANITIZE is '${QUERN_SANITIZE}': use address, thread, or leave it empty")
+endif()
+
+# quern_library(NAME SOURCES ... PUBLIC ... PRIVATE ...): one internal static library.
+function(quern_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+    PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} $<BUILD_INTERFACE:quern_options>
+    PRIVATE ${ARG_PRIVATE} $<BUILD_INTERFACE:quern_warnings>)
+  set_property(GLOBAL APPEND PROPERTY QUERN_LIBRARIES ${name})
+endfunction()
+
+# quern_test(NAME SOURCES ... LIBRARIES ... [LABELS ...] [TIMEOUT seconds]): one GoogleTest program; each of its
+# tests becomes a CTest test. QUERN_SOURCE_DIR is defined for tests that read files of the tree.
+function(quern_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(${name} PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} quern_options quern_warnings GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,92 @@
+#pragma once
+
+/// Providers and their implementations: one ordered table per operation, best first.
+/// An implementation is a plain value; asked to, it prepares an executable for one OpDesc on one device.
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quern/device.hpp"
+#include "quern/op.hpp"
+
+namespace quern {
+
+enum class Provider : std::uint8_t { reference, onednn, custom, cudnn, cublas, user };
+const char* to_string(Provider provider) noexcept;
+
+/// Operand addresses in the slot order of op.hpp, and a 256-byte-aligned scratch buffer that nobody keeps.
+struct RunArgs {
+  std::span<void* const> in;
+  std::span<void* const> out;
+  void* workspace = nullptr;
+  Stream stream;
+};
+
+/// An implementation made ready for one operation: primitives created, constants laid out. `run` allocates
+/// nothing, chooses nothing and does not synchronise.
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  virtual std::size_t workspace_bytes() const { return 0; }
+  virtual void run(const RunArgs& args) = 0;
+};
+
+/// Why an implementation does not serve an operation, for people: "needs groups = 1". Empty: it serves.
+using Refusal = std::optional<std::string>;
+
+struct Implementation {
+  std::string name;  ///< without the provider: "implicit_gemm_tf32"
+  Provider provider = Provider::reference;
+  OpKey op;
+  DeviceKind device = DeviceKind::cpu;
+  std::function<Refusal(const OpDesc&, const DeviceInfo&)> refusal;
+  std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare;
+
+  /// "custom:implicit_gemm_tf32"
+  std::string full_name() const { return std::string(to_string(provider)) + ":" + name; }
+};
+
+/// The tables. Order inside an operation's list is preference: the first that has the device and does not
+/// refuse is taken.
+class Registry {
+ public:
+  void add(Implementation implementation);
+  std::span<const Implementation> candidates(OpKey op) const;
+
+  /// Everything this build has: custom, cudnn, cublas, onednn, reference, in this order.
+  static Registry with_all_providers();
+
+ private:
+  std::map<OpKey, std::vector<Implementation>> tables_;
+};
+
+/// Wraps a stateless function `void(const OpDesc&, const RunArgs&)` with a fixed workspace size.
+class FunctionExecutable final : public Executable {
+ public:
+  using Function = std::function<void(const OpDesc&, const RunArgs&)>;
+  FunctionExecutable(OpDesc desc, Function function, std::size_t workspace_bytes = 0)
+      : desc_(std::move(desc)), function_(std::move(function)), workspace_bytes_(workspace_bytes) {}
+  std::size_t workspace_bytes() const override { return workspace_bytes_; }
+  void run(const RunArgs& args) override { function_(desc_, args); }
+
+ private:
+  OpDesc desc_;
+  Function function_;
+  std::size_t workspace_bytes_;
+};
+
+// One function per provider adds its implementations; a provider missing from the build adds none.
+void add_reference(Registry& registry);
+void add_onednn(Registry& registry);
+void add_custom(Registry& registry);
+void add_cudnn(Registry& registry);
+void add_cublas(Registry& registry);
+
+}  // namespace quern
