@@ -63,6 +63,8 @@
 ///                 fused. For batchnorm.backward `mask` uses x, already a slot. y: relu masks dy by (y > 0)
 ///                 before anything else (a ReLU after the normalisation); with pool, y is the pooled y.
 ///   accumulation  outputs are overwritten, never accumulated into.
+///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand (add:
+///                 either operand) and as their output. No other operands overlap, except slots marked *.
 
 #include <cstdint>
 #include <string>

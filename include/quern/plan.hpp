@@ -1,0 +1,53 @@
+#pragma once
+
+/// The plan: an implementation chosen for every node and one arena laid out by lifetime. A plan is made for a
+/// DeviceInfo, so it can be made and printed for a GPU that is not there.
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quern/graph.hpp"
+#include "quern/implementation.hpp"
+
+namespace quern {
+
+/// "conv2d.forward=cudnn" or "conv2d=onednn:winograd" or "reference" (everything): which implementation to force.
+/// Later entries win. Text: `--impl` may be repeated and takes comma-separated lists.
+struct ImplChoice {
+  std::string op;    ///< empty: every operation; "conv2d": every direction; "conv2d.forward"
+  std::string impl;  ///< provider, or provider:name
+};
+ImplChoice parse_impl_choice(std::string_view text);
+
+struct PlanOptions {
+  std::vector<ImplChoice> forced;
+  bool reuse_memory = true;  ///< false: every transient gets bytes of its own (for debugging and tests)
+};
+
+struct PlannedNode {
+  NodeId node = 0;
+  OpDesc desc;
+  const Implementation* implementation = nullptr;  ///< owned by the registry, which outlives the plan
+  /// Those before it in the table, and why they were passed over.
+  std::vector<std::pair<std::string, std::string>> refusals;
+};
+
+struct Plan {
+  Graph graph;
+  DeviceInfo device;
+  std::vector<PlannedNode> nodes;
+  std::vector<std::size_t> offsets;  ///< per value: byte offset in the arena; only meaningful for transient roots
+  std::size_t arena_bytes = 0;
+  std::size_t transient_bytes = 0;  ///< without reuse it would be this much
+};
+
+/// Chooses and lays out. An operation that nobody serves, or a forced implementation that refuses or does not
+/// exist, is an input error that lists the candidates and their reasons.
+Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device, const PlanOptions& options = {});
+
+/// The table `quern info --plan` prints: nodes, shapes, implementation, refusals, arena size.
+std::string format_plan(const Plan& plan);
+
+}  // namespace quern
