@@ -152,6 +152,10 @@ struct Window {
 
 /// Random geometric augmentation, drawn per sample and step. All zero: off.
 /// Output pixel (h, w) samples the source at centre + A^-1 * (h - centre - shift), bilinear, zero outside.
+/// In coordinates (x = w, y = h), centre = ((W-1)/2, (H-1)/2) and A = scale * rotation * shear with
+/// rotation = [cos t, -sin t; sin t, cos t] and shear = [1, tan s; 0, 1]; "zero" is a pixel of value 0, before
+/// the normalisation. Draw j of sample n is u = uniform_from_u32(philox_u32(seed, augment, 0, step, 8 * n + j))
+/// mapped to (2u - 1) * limit; j = 0: shift of y, 1: shift of x, 2: t, 3: scale - 1, 4: s.
 struct Augment {
   float shift = 0;   ///< largest shift in pixels, uniform in [-shift, shift] for both axes
   float rotate = 0;  ///< largest rotation in degrees

@@ -1,0 +1,41 @@
+#include "quern/error.hpp"
+#include "quern/implementation.hpp"
+
+namespace quern {
+
+const char* to_string(Provider provider) noexcept {
+  switch (provider) {
+    case Provider::reference:
+      return "reference";
+    case Provider::onednn:
+      return "onednn";
+    case Provider::custom:
+      return "custom";
+    case Provider::cudnn:
+      return "cudnn";
+    case Provider::cublas:
+      return "cublas";
+    case Provider::user:
+      break;
+  }
+  return "user";
+}
+
+void Registry::add(Implementation implementation) {
+  QUERN_REQUIRE(implementation.refusal && implementation.prepare, "{} for {} lacks its functions",
+                implementation.full_name(), to_string(implementation.op));
+  auto& table = tables_[implementation.op];
+  for (const Implementation& present : table)
+    QUERN_REQUIRE(
+        present.full_name() != implementation.full_name() || present.device != implementation.device,
+        "{} for {} is registered twice", implementation.full_name(), to_string(implementation.op));
+  table.push_back(std::move(implementation));
+}
+
+std::span<const Implementation> Registry::candidates(OpKey op) const {
+  const auto found = tables_.find(op);
+  if (found == tables_.end()) return {};
+  return found->second;
+}
+
+}  // namespace quern
