@@ -1,0 +1,26 @@
+# See CMakeLists.txt beside this file. Any step that fails ends the script with an error.
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY OUTPUT_VARIABLE output)
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR})
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix)
+# Moved, so that a path of the first place that was written down anywhere is found out.
+file(RENAME ${WORK_DIR}/prefix ${WORK_DIR}/moved)
+
+run(${CMAKE_COMMAND} -S ${CONSUMER_DIR} -B ${WORK_DIR}/build -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release
+  -DCMAKE_CXX_COMPILER=${CXX_COMPILER} -DCMAKE_PREFIX_PATH=${WORK_DIR}/moved -DQUERN_WANTED_VERSION=${VERSION})
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+run(${WORK_DIR}/build/consumer)
+message(STATUS "${output}")
+if(NOT output MATCHES "quern ${VERSION}\n")
+  message(FATAL_ERROR "the program that found quern ${VERSION} printed: ${output}")
+endif()
+
+# The installed program finds its own models, away from the source tree.
+run(${CMAKE_COMMAND} -E chdir ${WORK_DIR} ${CMAKE_COMMAND} -E env --unset=QUERN_DATA
+  ${WORK_DIR}/moved/${BINDIR}/quern models)
+if(NOT output MATCHES "seed-bn")
+  message(FATAL_ERROR "the installed program does not list seed-bn: ${output}")
+endif()
