@@ -4,7 +4,7 @@ add_library(quern_options INTERFACE)
 add_library(quern_warnings INTERFACE)
 target_compile_options(quern_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
-    -Woverloaded-virtual -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough>)
+    -Woverloaded-virtual -Wdouble-promotion -Wimplicit-fallthrough>)
 if(QUERN_WERROR)
   target_compile_options(quern_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()

@@ -16,16 +16,17 @@ const char* to_string(DeviceKind kind) noexcept;
 /// What implementations may know of a device when they decide whether to refuse.
 struct DeviceInfo {
   DeviceKind kind = DeviceKind::cpu;
-  int index = 0;           ///< CUDA ordinal
-  std::string name;        ///< "AMD EPYC ...", "SIMT emulator", "NVIDIA H200"
-  int sm = 0;              ///< compute capability * 10 (90 for Hopper); 0 on a CPU
+  int index = 0;     ///< CUDA ordinal
+  std::string name;  ///< "AMD EPYC ...", "SIMT emulator", "NVIDIA H200"
+  int sm = 0;        ///< compute capability * 10 (90 for Hopper); 0 on a CPU
   int multiprocessors = 0;
-  int threads = 1;         ///< worker threads of a CPU or of the emulator
+  int threads = 1;  ///< worker threads of a CPU or of the emulator
   std::size_t memory_bytes = 0;
   std::size_t shared_memory_per_block = 0;  ///< opt-in limit
 };
 
-/// An opaque queue of device work. On CUDA it holds a cudaStream_t; elsewhere work is done when the call returns.
+/// An opaque queue of device work. On CUDA it holds a cudaStream_t; elsewhere work is done when the call
+/// returns.
 struct Stream {
   void* handle = nullptr;
 };
@@ -77,9 +78,9 @@ class Device {
   Device& operator=(const Device&) = delete;
 };
 
-/// Opens "cpu", "emu", "cuda", "cuda:N" or "auto" (a GPU where there is one, else the CPU; never the emulator).
-/// `threads` = 0 takes all cores (or OMP_NUM_THREADS). Throws an input error for an unknown name and a device
-/// error for a GPU that is not there.
+/// Opens "cpu", "emu", "cuda", "cuda:N" or "auto" (a GPU where there is one, else the CPU; never the
+/// emulator). `threads` = 0 takes all cores (or OMP_NUM_THREADS). Throws an input error for an unknown name
+/// and a device error for a GPU that is not there.
 std::unique_ptr<Device> open_device(std::string_view name, int threads = 0);
 
 }  // namespace quern

@@ -53,8 +53,8 @@ namespace detail {
 
 /// An invariant that is always checked, in every build type. The arguments after the expression are a
 /// format string and its values; they are evaluated only when the expression is false.
-#define QUERN_REQUIRE(expression, ...)                                                               \
-  do {                                                                                               \
-    if (!(expression)) [[unlikely]]                                                                  \
-      ::quern::detail::fail_require(#expression, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__));    \
+#define QUERN_REQUIRE(expression, ...)                                                            \
+  do {                                                                                            \
+    if (!(expression)) [[unlikely]]                                                               \
+      ::quern::detail::fail_require(#expression, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

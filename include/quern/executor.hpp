@@ -1,7 +1,7 @@
 #pragma once
 
-/// The executor: walks a plan on a device. Everything is allocated, chosen and prepared in the constructor and
-/// in bind(); run() only runs.
+/// The executor: walks a plan on a device. Everything is allocated, chosen and prepared in the constructor
+/// and in bind(); run() only runs.
 
 #include <functional>
 #include <map>
@@ -18,8 +18,8 @@ namespace quern {
 /// Addresses of a graph's persistent and external values by name (see graph.hpp, names).
 using Bindings = std::map<std::string, void*, std::less<>>;
 
-/// Sees every node of a walk; used by profiling and live checking. Calls are outside the hot path: an executor
-/// without an observer does not test for one per node.
+/// Sees every node of a walk; used by profiling and live checking. Calls are outside the hot path: an
+/// executor without an observer does not test for one per node.
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
@@ -37,12 +37,12 @@ class Executor {
   const Plan& plan() const noexcept;
   /// Bytes that bind() needs: transients and the largest workspace.
   std::size_t scratch_bytes() const noexcept;
-  /// Gives every value its address. `scratch` may be shared by executors that never run at the same time; without
-  /// one the executor allocates its own. A binding that is missing is an input error.
+  /// Gives every value its address. `scratch` may be shared by executors that never run at the same time;
+  /// without one the executor allocates its own. A binding that is missing is an input error.
   void bind(const Bindings& bindings, void* scratch = nullptr);
 
-  /// One walk of the plan. Does not synchronise (on CPU and emulator the work is done on return). An error carries
-  /// the node's name and implementation.
+  /// One walk of the plan. Does not synchronise (on CPU and emulator the work is done on return). An error
+  /// carries the node's name and implementation.
   void run();
   /// The same, calling the observer around every node.
   void run(NodeObserver& observer);

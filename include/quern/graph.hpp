@@ -58,14 +58,16 @@ class Graph {
   /// Throws an input error when there is no value of this name.
   ValueId find(std::string_view name) const;
   OpDesc desc(const Node& node) const;
-  /// Checks every node against its operation's contract and that every transient is written before it is read.
+  /// Checks every node against its operation's contract and that every transient is written before it is
+  /// read.
   void validate() const;
 };
 
 /// How a parameter tensor starts.
 struct Initializer {
   enum class Kind { zeros, ones, glorot_uniform } kind = Kind::zeros;
-  double fan_in = 0, fan_out = 0;  ///< glorot_uniform: U(-l, l), l = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)
+  double fan_in = 0,
+         fan_out = 0;  ///< glorot_uniform: U(-l, l), l = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)
 };
 
 /// A tensor of the flat weight vector: parameters first, then running statistics. Offsets are in elements.
@@ -88,7 +90,8 @@ struct WeightLayout {
 };
 WeightLayout weight_layout(const ModelSpec& spec);
 
-/// Fills `weights` (layout.total_elements floats) with initial values: Philox, purpose init, one number an element.
+/// Fills `weights` (layout.total_elements floats) with initial values: Philox, purpose init, one number an
+/// element.
 void initialize_weights(const WeightLayout& layout, std::uint64_t seed, std::span<float> weights);
 
 struct GraphOptions {
@@ -102,8 +105,9 @@ struct GraphOptions {
 };
 
 /// Names of the values a session binds. Persistent: weights f32[total], gradients f32[trained], slot1, slot2
-/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4]. External: images, labels,
-/// order, step. In an evaluation graph `weights` may be bound to the average. `logits`, `loss` are transients.
+/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4]. External: images,
+/// labels, order, step. In an evaluation graph `weights` may be bound to the average. `logits`, `loss` are
+/// transients.
 namespace names {
 inline constexpr const char* kWeights = "weights";
 inline constexpr const char* kGradients = "gradients";
@@ -119,8 +123,8 @@ inline constexpr const char* kLogits = "logits";
 inline constexpr const char* kLoss = "loss";
 }  // namespace names
 
-/// The whole road from a spec to a graph ready for planning: forward, loss, metrics; when training also backward
-/// and update; then the passes. Evaluation graphs gather through `order` like training does.
+/// The whole road from a spec to a graph ready for planning: forward, loss, metrics; when training also
+/// backward and update; then the passes. Evaluation graphs gather through `order` like training does.
 Graph build_graph(const ModelSpec& spec, const GraphOptions& options);
 
 // The stages, for tests and tools.

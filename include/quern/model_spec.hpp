@@ -11,8 +11,8 @@
 ///      {"name": "logits", "op": "dense", "units": 10}],
 ///    "recipe": {"epochs": 5, "batch_size": 64, "optimizer": "adam", "learning_rate": 0.001}}
 ///
-/// A layer reads the layer before it, or those named in "inputs"; "input" is the batch of images. The last layer
-/// gives the logits, [N, classes]. Fields by op ("kernel", "stride", "dilation": a number or [h, w];
+/// A layer reads the layer before it, or those named in "inputs"; "input" is the batch of images. The last
+/// layer gives the logits, [N, classes]. Fields by op ("kernel", "stride", "dilation": a number or [h, w];
 /// "padding": "same", "valid", a number, [h, w] or [top, left, bottom, right]; "same" as Keras has it):
 ///   conv2d          filters, kernel, stride 1, padding "valid", dilation 1, groups 1, bias true
 ///   dense           units, bias true
@@ -60,14 +60,14 @@ struct LayerSpec {
 struct ModelSpec {
   std::string name, description;
   std::int64_t height = 28, width = 28, channels = 1;
-  float mean = 0, stddev = 1;      ///< of pixels scaled to [0, 1]
-  std::vector<LayerSpec> layers;   ///< in an order where inputs come first
+  float mean = 0, stddev = 1;     ///< of pixels scaled to [0, 1]
+  std::vector<LayerSpec> layers;  ///< in an order where inputs come first
   Recipe recipe;
   bool operator==(const ModelSpec&) const = default;
 };
 
-/// Parses and checks a spec: unknown keys and ops, missing or unused inputs, cycles, sizes out of range and shapes
-/// that do not fit are input errors; `where` (a file name) starts every message.
+/// Parses and checks a spec: unknown keys and ops, missing or unused inputs, cycles, sizes out of range and
+/// shapes that do not fit are input errors; `where` (a file name) starts every message.
 ModelSpec parse_model_spec(std::string_view json_text, const std::string& where);
 nlohmann::json to_json(const ModelSpec& spec);
 
@@ -76,12 +76,13 @@ ModelSpec load_model_spec(const std::string& name_or_path);
 std::vector<std::string> model_names();
 std::filesystem::path find_models_directory();
 
-/// One row of the summary table: a layer with its output shape (batch 1), parameters and forward FLOPs per image.
+/// One row of the summary table: a layer with its output shape (batch 1), parameters and forward FLOPs per
+/// image.
 struct LayerSummary {
   std::string name, op;
   Shape output;
-  std::int64_t parameters = 0;        ///< trained by the optimizer
-  std::int64_t state = 0;             ///< running statistics
+  std::int64_t parameters = 0;  ///< trained by the optimizer
+  std::int64_t state = 0;       ///< running statistics
   double flops = 0;
 };
 std::vector<LayerSummary> summarize(const ModelSpec& spec);

@@ -51,19 +51,22 @@
 /// of `add` is dy for both operands, again without an operation.
 ///
 /// Definitions
-///   stats, saved  stats = (mean, biased variance) per channel over all rows; saved = (mean, 1/sqrt(var+eps)).
-///   batchnorm     y = gamma * (x - mean) / sqrt(var + eps) + beta; running = momentum * running +
+///   stats, saved  stats = (mean, biased variance) per channel over all rows; saved = (mean,
+///   1/sqrt(var+eps)). batchnorm     y = gamma * (x - mean) / sqrt(var + eps) + beta; running = momentum *
+///   running +
 ///                 (1 - momentum) * batch, with the biased batch variance. Keras 3's definition.
 ///                 Source of the backward: Ioffe & Szegedy 2015, section 3.
 ///   fused pooling max-pooling applied after normalisation (and after relu when set). argmax is the index
 ///                 r * S + s of the first maximum inside the window (padding never wins; a NaN in the window
 ///                 wins, the first one), so windows have at most 256 elements.
 ///   mask          the gradient written is multiplied by (operand > 0), the operand being the producer's own
-///                 forward input (for max-pooling: its output), which is a ReLU's result: the ReLU's backward,
-///                 fused. For batchnorm.backward `mask` uses x, already a slot. y: relu masks dy by (y > 0)
-///                 before anything else (a ReLU after the normalisation); with pool, y is the pooled y.
+///                 forward input (for max-pooling: its output), which is a ReLU's result: the ReLU's
+///                 backward, fused. For batchnorm.backward `mask` uses x, already a slot. y: relu masks dy by
+///                 (y > 0) before anything else (a ReLU after the normalisation); with pool, y is the pooled
+///                 y.
 ///   accumulation  outputs are overwritten, never accumulated into.
-///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand (add:
+///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand
+///   (add:
 ///                 either operand) and as their output. No other operands overlap, except slots marked *.
 
 #include <cstdint>
@@ -107,9 +110,9 @@ struct OpKey {
   auto operator<=>(const OpKey&) const = default;
 };
 
-std::string to_string(OpKey key);                ///< "conv2d.backward_data"
-OpKey parse_op_key(std::string_view text);       ///< throws an input error that lists the known operations
-const std::vector<OpKey>& all_operations();      ///< every key that has an implementation table
+std::string to_string(OpKey key);            ///< "conv2d.backward_data"
+OpKey parse_op_key(std::string_view text);   ///< throws an input error that lists the known operations
+const std::vector<OpKey>& all_operations();  ///< every key that has an implementation table
 
 /// Arithmetic of matrix products. Storage stays f32 except where `bf16` says otherwise.
 enum class Precision : std::uint8_t {
@@ -142,7 +145,8 @@ struct Metrics {
 };
 static_assert(sizeof(Metrics) == 32);
 
-/// A 2-d window: size, stride and padding. Output extent = floor((in + before + after - dilated) / stride) + 1.
+/// A 2-d window: size, stride and padding. Output extent = floor((in + before + after - dilated) / stride)
+/// + 1.
 struct Window {
   int r = 1, s = 1;
   int stride_h = 1, stride_w = 1;
@@ -153,9 +157,9 @@ struct Window {
 /// Random geometric augmentation, drawn per sample and step. All zero: off.
 /// Output pixel (h, w) samples the source at centre + A^-1 * (h - centre - shift), bilinear, zero outside.
 /// In coordinates (x = w, y = h), centre = ((W-1)/2, (H-1)/2) and A = scale * rotation * shear with
-/// rotation = [cos t, -sin t; sin t, cos t] and shear = [1, tan s; 0, 1]; "zero" is a pixel of value 0, before
-/// the normalisation. Draw j of sample n is u = uniform_from_u32(philox_u32(seed, augment, 0, step, 8 * n + j))
-/// mapped to (2u - 1) * limit; j = 0: shift of y, 1: shift of x, 2: t, 3: scale - 1, 4: s.
+/// rotation = [cos t, -sin t; sin t, cos t] and shear = [1, tan s; 0, 1]; "zero" is a pixel of value 0,
+/// before the normalisation. Draw j of sample n is u = uniform_from_u32(philox_u32(seed, augment, 0, step, 8
+/// * n + j)) mapped to (2u - 1) * limit; j = 0: shift of y, 1: shift of x, 2: t, 3: scale - 1, 4: s.
 struct Augment {
   float shift = 0;   ///< largest shift in pixels, uniform in [-shift, shift] for both axes
   float rotate = 0;  ///< largest rotation in degrees
@@ -203,9 +207,10 @@ struct BatchNormAttrs {
 
 struct Pool2dAttrs {
   Window window;
-  bool save_argmax = false;        ///< maxpool2d.forward
-  bool mask = false;               ///< backward
-  bool count_include_pad = false;  ///< avgpool2d: divide by the full window or by the elements inside the image
+  bool save_argmax = false;  ///< maxpool2d.forward
+  bool mask = false;         ///< backward
+  bool count_include_pad =
+      false;  ///< avgpool2d: divide by the full window or by the elements inside the image
   bool operator==(const Pool2dAttrs&) const = default;
 };
 
@@ -259,7 +264,9 @@ struct OptimizerAttrs {
   float clip_norm = 0;
   std::vector<ParamSegment> segments;
   int slots() const noexcept {
-    return kind == OptimizerKind::sgd ? 0 : kind == OptimizerKind::adam || kind == OptimizerKind::adamw ? 2 : 1;
+    return kind == OptimizerKind::sgd                                    ? 0
+           : kind == OptimizerKind::adam || kind == OptimizerKind::adamw ? 2
+                                                                         : 1;
   }
   bool operator==(const OptimizerAttrs&) const = default;
 };
@@ -273,8 +280,9 @@ struct NoAttrs {  ///< relu, flatten, metrics
   bool operator==(const NoAttrs&) const = default;
 };
 
-using Attrs = std::variant<NoAttrs, InputBatchAttrs, Conv2dAttrs, DenseAttrs, BatchNormAttrs, Pool2dAttrs,
-                           GlobalPoolAttrs, DropoutAttrs, AddAttrs, SoftmaxXentAttrs, OptimizerAttrs, EmaAttrs>;
+using Attrs =
+    std::variant<NoAttrs, InputBatchAttrs, Conv2dAttrs, DenseAttrs, BatchNormAttrs, Pool2dAttrs,
+                 GlobalPoolAttrs, DropoutAttrs, AddAttrs, SoftmaxXentAttrs, OptimizerAttrs, EmaAttrs>;
 
 /// Everything an implementation is chosen by: the operation, its attributes and the types of its operands.
 struct OpDesc {
@@ -291,7 +299,8 @@ struct OpDesc {
 };
 
 /// Output extents of a window over an input; throws an input error when the window does not fit.
-std::int64_t window_output(std::int64_t in, int kernel, int stride, int dilation, int pad_before, int pad_after);
+std::int64_t window_output(std::int64_t in, int kernel, int stride, int dilation, int pad_before,
+                           int pad_after);
 
 /// One line for people: "conv2d.forward x=f32[64x28x28x1] w=... 3x3 stride 1 pad 1 bias relu".
 std::string describe(const OpDesc& desc);

@@ -21,7 +21,14 @@ struct Philox4 {
 };
 
 /// What a random number is for. Distinct purposes never share numbers.
-enum class RandomPurpose : std::uint32_t { init = 1, shuffle = 2, dropout = 3, augment = 4, split = 5, test = 6 };
+enum class RandomPurpose : std::uint32_t {
+  init = 1,
+  shuffle = 2,
+  dropout = 3,
+  augment = 4,
+  split = 5,
+  test = 6
+};
 
 /// One block of four 32-bit numbers for a 128-bit counter and a 64-bit key.
 QUERN_HOST_DEVICE inline Philox4 philox4x32_10(Philox4 counter, std::uint64_t key) {
@@ -30,10 +37,9 @@ QUERN_HOST_DEVICE inline Philox4 philox4x32_10(Philox4 counter, std::uint64_t ke
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = static_cast<std::uint64_t>(0xD2511F53u) * counter.x;
     const std::uint64_t product1 = static_cast<std::uint64_t>(0xCD9E8D57u) * counter.z;
-    counter = Philox4{static_cast<std::uint32_t>(product1 >> 32) ^ counter.y ^ key0,
-                      static_cast<std::uint32_t>(product1),
-                      static_cast<std::uint32_t>(product0 >> 32) ^ counter.w ^ key1,
-                      static_cast<std::uint32_t>(product0)};
+    counter = Philox4{
+        static_cast<std::uint32_t>(product1 >> 32) ^ counter.y ^ key0, static_cast<std::uint32_t>(product1),
+        static_cast<std::uint32_t>(product0 >> 32) ^ counter.w ^ key1, static_cast<std::uint32_t>(product0)};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -44,8 +50,8 @@ QUERN_HOST_DEVICE inline Philox4 philox4x32_10(Philox4 counter, std::uint64_t ke
 /// `stream` tells users of one purpose apart (a dropout node, a parameter tensor); it has 24 bits.
 QUERN_HOST_DEVICE inline Philox4 philox_block(std::uint64_t seed, RandomPurpose purpose, std::uint32_t stream,
                                               std::uint32_t step, std::uint64_t block) {
-  return philox4x32_10(Philox4{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step,
-                               (static_cast<std::uint32_t>(purpose) << 24) | (stream & 0xFFFFFFu)},
+  return philox4x32_10(Philox4{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                               step, (static_cast<std::uint32_t>(purpose) << 24) | (stream & 0xFFFFFFu)},
                        seed);
 }
 
@@ -55,9 +61,11 @@ QUERN_HOST_DEVICE inline std::uint32_t philox_lane(const Philox4& block, unsigne
 }
 
 /// The single 32-bit number of one element.
-QUERN_HOST_DEVICE inline std::uint32_t philox_u32(std::uint64_t seed, RandomPurpose purpose, std::uint32_t stream,
-                                                  std::uint32_t step, std::uint64_t element) {
-  return philox_lane(philox_block(seed, purpose, stream, step, element / 4), static_cast<unsigned>(element % 4));
+QUERN_HOST_DEVICE inline std::uint32_t philox_u32(std::uint64_t seed, RandomPurpose purpose,
+                                                  std::uint32_t stream, std::uint32_t step,
+                                                  std::uint64_t element) {
+  return philox_lane(philox_block(seed, purpose, stream, step, element / 4),
+                     static_cast<unsigned>(element % 4));
 }
 
 /// Uniform in [0, 1) with 24 bits: exact in fp32, so that every device gets the same value.

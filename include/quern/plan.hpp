@@ -13,8 +13,8 @@
 
 namespace quern {
 
-/// "conv2d.forward=cudnn" or "conv2d=onednn:winograd" or "reference" (everything): which implementation to force.
-/// Later entries win. Text: `--impl` may be repeated and takes comma-separated lists.
+/// "conv2d.forward=cudnn" or "conv2d=onednn:winograd" or "reference" (everything): which implementation to
+/// force. Later entries win. Text: `--impl` may be repeated and takes comma-separated lists.
 struct ImplChoice {
   std::string op;    ///< empty: every operation; "conv2d": every direction; "conv2d.forward"
   std::string impl;  ///< provider, or provider:name
@@ -38,14 +38,16 @@ struct Plan {
   Graph graph;
   DeviceInfo device;
   std::vector<PlannedNode> nodes;
-  std::vector<std::size_t> offsets;  ///< per value: byte offset in the arena; only meaningful for transient roots
+  std::vector<std::size_t>
+      offsets;  ///< per value: byte offset in the arena; only meaningful for transient roots
   std::size_t arena_bytes = 0;
   std::size_t transient_bytes = 0;  ///< without reuse it would be this much
 };
 
 /// Chooses and lays out. An operation that nobody serves, or a forced implementation that refuses or does not
 /// exist, is an input error that lists the candidates and their reasons.
-Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device, const PlanOptions& options = {});
+Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device,
+               const PlanOptions& options = {});
 
 /// The table `quern info --plan` prints: nodes, shapes, implementation, refusals, arena size.
 std::string format_plan(const Plan& plan);

@@ -16,11 +16,10 @@ enum class ScheduleKind { constant, step, cosine, one_cycle };
 const char* to_string(ScheduleKind kind) noexcept;
 
 /// Learning rate as a function of the step t of T (both over the whole run), peak rate lr:
-///   warm-up    for t < W = warmup_epochs * steps_per_epoch: lr * (t + 1) / W, then, with u = (t - W) / (T - W):
-///   constant   lr
-///   step       lr * gamma^(number of `milestones` (epochs) passed)
-///   cosine     final + (lr - final) * (1 + cos(pi * u)) / 2, with final = lr * final_fraction
-///   one_cycle  rises from lr * initial_fraction to lr over the first `warm_fraction` of the run by a half cosine
+///   warm-up    for t < W = warmup_epochs * steps_per_epoch: lr * (t + 1) / W, then, with u = (t - W) / (T -
+///   W): constant   lr step       lr * gamma^(number of `milestones` (epochs) passed) cosine     final + (lr
+///   - final) * (1 + cos(pi * u)) / 2, with final = lr * final_fraction one_cycle  rises from lr *
+///   initial_fraction to lr over the first `warm_fraction` of the run by a half cosine
 ///              (warmup_epochs is not used), then falls to final by a half cosine (Smith & Topin 2018)
 struct Schedule {
   ScheduleKind kind = ScheduleKind::constant;
@@ -41,9 +40,9 @@ struct Recipe {
   float momentum = 0.9f;
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-7f;
   float weight_decay = 0;
-  float clip_norm = 0;        ///< 0: off
+  float clip_norm = 0;  ///< 0: off
   float label_smoothing = 0;
-  float ema_decay = 0;        ///< 0: off; else evaluation and the saved "ema" weights use the average
+  float ema_decay = 0;  ///< 0: off; else evaluation and the saved "ema" weights use the average
   Schedule schedule;
   Augment augment;
   bool operator==(const Recipe&) const = default;

@@ -16,12 +16,16 @@ enum class DType : std::uint8_t { f32, bf16, f64, i32, u32, u8 };
 
 constexpr std::size_t size_of(DType type) noexcept {
   switch (type) {
-    case DType::f64: return 8;
+    case DType::f64:
+      return 8;
     case DType::f32:
     case DType::i32:
-    case DType::u32: return 4;
-    case DType::bf16: return 2;
-    case DType::u8: break;
+    case DType::u32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::u8:
+      break;
   }
   return 1;
 }

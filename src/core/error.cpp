@@ -6,10 +6,13 @@ namespace quern {
 
 int exit_status(ErrorKind kind) noexcept {
   switch (kind) {
-    case ErrorKind::check: return 1;
-    case ErrorKind::input: return 2;
+    case ErrorKind::check:
+      return 1;
+    case ErrorKind::input:
+      return 2;
     case ErrorKind::device:
-    case ErrorKind::internal: break;
+    case ErrorKind::internal:
+      break;
   }
   return 3;
 }

@@ -8,12 +8,18 @@ namespace quern {
 
 const char* to_string(DType type) noexcept {
   switch (type) {
-    case DType::f32: return "f32";
-    case DType::bf16: return "bf16";
-    case DType::f64: return "f64";
-    case DType::i32: return "i32";
-    case DType::u32: return "u32";
-    case DType::u8: break;
+    case DType::f32:
+      return "f32";
+    case DType::bf16:
+      return "bf16";
+    case DType::f64:
+      return "f64";
+    case DType::i32:
+      return "i32";
+    case DType::u32:
+      return "u32";
+    case DType::u8:
+      break;
   }
   return "u8";
 }
