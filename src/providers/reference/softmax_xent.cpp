@@ -1,0 +1,45 @@
+#include "providers/reference/ops.hpp"
+#include "providers/reference/view.hpp"
+
+namespace quern::reference {
+
+template <class Real>
+void softmax_xent_forward(const OpDesc& desc, const RunArgs& args) {
+  const auto& attrs = desc.as<SoftmaxXentAttrs>();
+  const double smoothing = attrs.label_smoothing, gradient_scale = attrs.gradient_scale;
+  Operands<Real> operands(desc, args);
+  const View<Real> logits = operands.input();
+  const auto* const labels = operands.template raw_input<std::int32_t>();
+  const View<Real> loss = operands.output(), dlogits = operands.output_if(attrs.gradient);
+
+  const Index samples = logits.extent(0), classes = logits.extent(1);
+  for (Index n = 0; n < samples; ++n)
+    QUERN_REQUIRE(labels[n] >= 0 && labels[n] < classes,
+                  "softmax_xent: label {} of sample {} is not below {}", labels[n], n, classes);
+
+#pragma omp parallel for schedule(static)
+  for (Index n = 0; n < samples; ++n) {
+    const auto target = [&](Index c) {
+      return (c == labels[n] ? 1 - smoothing : 0) + smoothing / static_cast<double>(classes);
+    };
+    // log(sum(exp)) with the largest logit taken out, so that nothing overflows.
+    double largest = logits(n, 0);
+    for (Index c = 1; c < classes; ++c) largest = logits(n, c) > largest ? double(logits(n, c)) : largest;
+    double sum = 0;
+    for (Index c = 0; c < classes; ++c) sum += std::exp(logits(n, c) - largest);
+    const double log_sum = largest + std::log(sum);
+
+    double cross_entropy = 0;
+    for (Index c = 0; c < classes; ++c)
+      if (target(c) != 0) cross_entropy += target(c) * (log_sum - logits(n, c));
+    loss[n] = cross_entropy;
+
+    if (!dlogits) continue;
+    for (Index c = 0; c < classes; ++c)
+      dlogits(n, c) = (std::exp(logits(n, c) - log_sum) - target(c)) * gradient_scale;
+  }
+}
+
+QUERN_REFERENCE_INSTANTIATE(softmax_xent_forward);
+
+}  // namespace quern::reference
