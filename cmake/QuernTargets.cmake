@@ -3,7 +3,7 @@
 add_library(quern_options INTERFACE)
 add_library(quern_warnings INTERFACE)
 target_compile_options(quern_warnings INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Wnon-virtual-dtor
     -Woverloaded-virtual -Wdouble-promotion -Wimplicit-fallthrough>)
 if(QUERN_WERROR)
   target_compile_options(quern_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

@@ -72,11 +72,13 @@ LayerSpec parse_layer(const nlohmann::json& json, const std::string& where, cons
   JsonReader reader(json, where);
   LayerSpec layer;
   layer.name = reader.string("name");
-  if (layer.name.empty() || layer.name == "input" ||
+  // Names of the nodes that the engine adds itself.
+  static const std::set<std::string> kReserved{"input", "loss", "metrics", "optimizer", "ema"};
+  if (layer.name.empty() || layer.name.size() > 128 || kReserved.contains(layer.name) ||
       layer.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") !=
           std::string::npos)
-    reader.fail(
-        fmt::format("'{}' is no layer name: use letters, digits, '_' and '-', and not 'input'", layer.name));
+    reader.fail(fmt::format("'{}' is no layer name: use letters, digits, '_' and '-', and none of {}", layer.name,
+                            fmt::join(kReserved, ", ")));
   layer.kind = parse_layer_op(reader.string("op"), where);
   if (reader.has("inputs")) {
     const nlohmann::json& inputs = reader.raw("inputs");

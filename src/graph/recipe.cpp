@@ -29,14 +29,24 @@ auto parse_name(std::string_view text, const Kinds& kinds, const char* what) {
              did_you_mean(text, names));
 }
 
+/// Runs something that knows no file and puts the place in front of its error.
+template <class Function>
+auto located(const std::string& where, Function&& function) {
+  try {
+    return function();
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
+  }
+}
+
 Schedule parse_schedule_object(const nlohmann::json& json, const std::string& where) {
   Schedule schedule;
   if (json.is_string()) {
-    schedule.kind = parse_schedule(json.get<std::string>());
+    schedule.kind = located(where, [&] { return parse_schedule(json.get<std::string>()); });
     return schedule;
   }
   JsonReader reader(json, where);
-  schedule.kind = parse_schedule(reader.string("kind"));
+  schedule.kind = located(where, [&] { return parse_schedule(reader.string("kind")); });
   schedule.warmup_epochs = static_cast<float>(reader.number("warmup_epochs", 0, 1e6, schedule.warmup_epochs));
   schedule.final_fraction =
       static_cast<float>(reader.number("final_fraction", 0, 1, schedule.final_fraction));
@@ -106,7 +116,8 @@ Recipe parse_recipe(const nlohmann::json& json, const std::string& where) {
   };
   recipe.epochs = static_cast<int>(reader.integer("epochs", 0, 1'000'000, recipe.epochs));
   recipe.batch_size = static_cast<int>(reader.integer("batch_size", 1, 1'000'000, recipe.batch_size));
-  if (reader.has("optimizer")) recipe.optimizer = parse_optimizer(reader.string("optimizer"));
+  if (reader.has("optimizer"))
+    recipe.optimizer = located(where, [&] { return parse_optimizer(reader.string("optimizer")); });
   recipe.learning_rate = number("learning_rate", 0, 1e6, recipe.learning_rate);
   recipe.momentum = number("momentum", 0, 1, recipe.momentum);
   recipe.beta1 = number("beta1", 0, 1, recipe.beta1);
@@ -120,7 +131,7 @@ Recipe parse_recipe(const nlohmann::json& json, const std::string& where) {
     recipe.schedule = parse_schedule_object(reader.raw("schedule"), where + ": schedule");
   if (reader.has("augment")) recipe.augment = parse_augment(reader.raw("augment"), where + ": augment");
   reader.finish();
-  validate(recipe);
+  located(where, [&] { validate(recipe); });
   return recipe;
 }
 

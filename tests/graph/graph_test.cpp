@@ -1,0 +1,114 @@
+#include "quern/graph.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "quern/error.hpp"
+
+namespace quern {
+namespace {
+
+std::vector<std::string> node_names(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes) names.push_back(node.name);
+  return names;
+}
+
+const Node& node(const Graph& graph, const std::string& name) {
+  for (const Node& candidate : graph.nodes)
+    if (candidate.name == name) return candidate;
+  throw std::runtime_error("no node " + name);
+}
+
+TEST(Graph, SeedBnFusedIsEighteenNodes) {
+  const Graph graph = build_graph(load_model_spec("seed-bn"), {});
+  EXPECT_THAT(node_names(graph),
+              testing::ElementsAre(
+                  "input.forward", "conv1.forward", "bn1.forward", "conv2.forward", "bn2.forward",
+                  "dense1.forward", "bn3.forward", "logits.forward", "loss.forward", "metrics.forward",
+                  "logits.backward_data", "logits.backward_weights", "bn3.backward", "dense1.backward_data",
+                  "dense1.backward_weights", "bn2.backward", "conv2.backward_data", "conv2.backward_weights",
+                  "bn1.backward", "conv1.backward_weights", "optimizer.forward"));
+  EXPECT_TRUE(std::get<Conv2dAttrs>(node(graph, "conv1.forward").attrs).relu);
+  EXPECT_TRUE(std::get<Conv2dAttrs>(node(graph, "conv1.forward").attrs).stats);
+  EXPECT_TRUE(std::get<BatchNormAttrs>(node(graph, "bn2.forward").attrs).pool);
+  EXPECT_TRUE(std::get<BatchNormAttrs>(node(graph, "bn2.forward").attrs).stats);
+  const auto& backward = std::get<BatchNormAttrs>(node(graph, "bn2.backward").attrs);
+  EXPECT_TRUE(backward.pool && backward.mask);
+  EXPECT_FALSE(backward.relu);
+}
+
+TEST(Graph, SeedFusesReluIntoConvolutionAndItsMaskIntoThePooling) {
+  const Graph graph = build_graph(load_model_spec("seed"), {});
+  EXPECT_TRUE(std::get<Conv2dAttrs>(node(graph, "conv2.forward").attrs).relu);
+  EXPECT_TRUE(std::get<Pool2dAttrs>(node(graph, "pool2.backward").attrs).mask);
+  EXPECT_TRUE(std::get<DenseAttrs>(node(graph, "logits.backward_data").attrs).mask);
+  for (const Node& n : graph.nodes) EXPECT_NE(n.op.kind, OpKind::relu) << n.name;
+}
+
+TEST(Graph, ResidualNetFusesReluAfterBatchNormAndAfterAdd) {
+  const Graph graph = build_graph(load_model_spec("resnet-tiny"), {});
+  EXPECT_TRUE(std::get<BatchNormAttrs>(node(graph, "block1_bn1.forward").attrs).relu);
+  EXPECT_TRUE(std::get<BatchNormAttrs>(node(graph, "block1_bn1.backward").attrs).relu);
+  EXPECT_TRUE(std::get<AddAttrs>(node(graph, "block1_add.forward").attrs).relu);
+  // The last ReLU feeds only the global pooling, whose backward takes its mask.
+  EXPECT_TRUE(std::get<GlobalPoolAttrs>(node(graph, "pool.backward").attrs).mask);
+  // The others feed two branches: their gradients are summed first, so the mask stays a node of its own.
+  EXPECT_NO_THROW(node(graph, "block2_relu.backward"));
+}
+
+TEST(Graph, EvaluationHasNeitherBackwardNorDropoutNorArgmax) {
+  for (const std::string& name : model_names()) {
+    GraphOptions options;
+    options.training = false;
+    const Graph graph = build_graph(load_model_spec(name), options);
+    for (const Node& n : graph.nodes) {
+      EXPECT_TRUE(n.op.direction == Direction::forward || n.op.direction == Direction::inference) << n.name;
+      EXPECT_NE(n.op.kind, OpKind::dropout);
+      EXPECT_NE(n.op.kind, OpKind::optimizer);
+      for (const ValueId out : n.outputs) EXPECT_EQ(graph.value(out).name.find("argmax"), std::string::npos);
+    }
+  }
+}
+
+TEST(Graph, EveryPresetIsValidInEveryMode) {
+  for (const std::string& name : model_names())
+    for (const bool training : {true, false})
+      for (const bool fused : {true, false})
+        for (const Precision precision : {Precision::fp32, Precision::bf16})
+          for (const std::int64_t batch : {1, 3, 64}) {
+            GraphOptions options;
+            options.training = training;
+            options.fuse = fused;
+            options.precision = precision;
+            options.batch = batch;
+            EXPECT_NO_THROW(build_graph(load_model_spec(name), options)) << name << " " << batch;
+          }
+}
+
+TEST(Graph, GradientsLieWhereTheirWeightsLie) {
+  const Graph graph = build_graph(load_model_spec("seed-bn"), {});
+  const ValueId gradients = graph.find(names::kGradients), weights = graph.find(names::kWeights);
+  const auto& layout = weight_layout(load_model_spec("seed-bn"));
+  EXPECT_EQ(graph.value(gradients).desc.elements(), layout.trained_elements);
+  int found = 0;
+  for (const Node& n : graph.nodes)
+    if (n.op.direction == Direction::backward_weights) {
+      const ValueId dw = n.outputs[0];
+      ASSERT_EQ(graph.root(dw), gradients);
+      const WeightTensor& tensor = layout.find(n.layer + ".weight");
+      EXPECT_EQ(graph.root_offset(dw), static_cast<std::size_t>(tensor.offset) * 4);
+      EXPECT_EQ(graph.root(graph.find(tensor.name)), weights);
+      ++found;
+    }
+  EXPECT_EQ(found, 4);
+}
+
+TEST(Graph, BatchOfZeroIsAnInputError) {
+  GraphOptions options;
+  options.batch = 0;
+  EXPECT_THROW(build_graph(load_model_spec("mlp"), options), Error);
+}
+
+}  // namespace
+}  // namespace quern

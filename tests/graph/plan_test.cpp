@@ -1,0 +1,144 @@
+#include "quern/plan.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "graph/arena.hpp"
+#include "quern/error.hpp"
+#include "quern/philox.hpp"
+#include "tests/graph/harness.hpp"
+
+namespace quern {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Arena, ValuesAliveTogetherNeverOverlap) {
+  for (std::uint32_t trial = 0; trial < 200; ++trial) {
+    std::vector<ArenaRequest> requests;
+    const auto number = [&](std::uint32_t i, std::uint32_t bound) {
+      return philox_u32(trial, RandomPurpose::test, 0, 0, i) % bound;
+    };
+    const std::uint32_t count = 1 + number(0, 40);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto first = static_cast<NodeId>(number(3 * i + 1, 30));
+      requests.push_back(
+          {number(3 * i + 2, 5000), {first, first + static_cast<NodeId>(number(3 * i + 3, 10))}});
+    }
+    std::size_t sum = 0, peak = 0;
+    for (NodeId node = 0; node < 40; ++node) {
+      std::size_t alive = 0;
+      for (const ArenaRequest& r : requests)
+        if (r.life.first <= node && node <= r.life.last) alive += r.bytes;
+      peak = std::max(peak, alive);
+    }
+    const ArenaLayout layout = plan_arena(requests, true);
+    for (std::size_t a = 0; a < requests.size(); ++a) {
+      sum += (requests[a].bytes + 255) / 256 * 256;
+      EXPECT_EQ(layout.offsets[a] % 256, 0u);
+      EXPECT_LE(layout.offsets[a] + requests[a].bytes, layout.bytes);
+      for (std::size_t b = 0; b < a; ++b)
+        if (requests[a].life.overlaps(requests[b].life) && requests[a].bytes && requests[b].bytes) {
+          EXPECT_TRUE(layout.offsets[a] + requests[a].bytes <= layout.offsets[b] ||
+                      layout.offsets[b] + requests[b].bytes <= layout.offsets[a]);
+        }
+    }
+    EXPECT_LE(layout.bytes, sum);
+    EXPECT_GE(layout.bytes, peak);
+    EXPECT_EQ(plan_arena(requests, false).bytes, sum);
+  }
+}
+
+TEST(Plan, ReusesMemoryAndSaysHowMuch) {
+  const Registry registry = test::reference_registry();
+  const Plan plan =
+      make_plan(build_graph(load_model_spec("seed-bn"), {}), registry, open_device("cpu")->info());
+  EXPECT_LT(plan.arena_bytes, plan.transient_bytes);
+  const std::string text = format_plan(plan);
+  EXPECT_THAT(text, HasSubstr("conv1.forward"));
+  EXPECT_THAT(text, HasSubstr("reference:naive"));
+  EXPECT_THAT(text, HasSubstr("arena"));
+}
+
+/// A registry with a picky implementation in front of the reference.
+Registry picky_registry() {
+  Registry registry;
+  registry.add({"picky",
+                Provider::user,
+                {OpKind::relu, Direction::forward},
+                DeviceKind::cpu,
+                [](const OpDesc&, const DeviceInfo&) -> Refusal { return "wants a moonless night"; },
+                [](const OpDesc&, Device&) -> std::unique_ptr<Executable> { return nullptr; }});
+  add_reference(registry);
+  return registry;
+}
+
+Graph unfused_mlp() {
+  GraphOptions options;
+  options.fuse = false;
+  return build_graph(load_model_spec("mlp"), options);
+}
+
+TEST(Plan, KeepsTheReasonsOfThoseWhoRefused) {
+  const Registry registry = picky_registry();
+  const Plan plan = make_plan(unfused_mlp(), registry, open_device("cpu")->info());
+  EXPECT_THAT(format_plan(plan), HasSubstr("refused: user:picky: wants a moonless night"));
+}
+
+std::string plan_error(const Registry& registry, const std::string& impl) {
+  try {
+    make_plan(unfused_mlp(), registry, open_device("cpu")->info(), {{parse_impl_choice(impl)}, true});
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Plan, AForcedImplementationThatRefusesIsAnErrorWithItsReason) {
+  const Registry registry = picky_registry();
+  EXPECT_THAT(plan_error(registry, "relu.forward=user:picky"), HasSubstr("wants a moonless night"));
+  EXPECT_THAT(plan_error(registry, "relu=user:piky"), HasSubstr("did you mean 'user:picky'?"));
+  EXPECT_THAT(plan_error(registry, "rellu=reference"), HasSubstr("did you mean 'relu'?"));
+  EXPECT_THAT(plan_error(registry, "relu="), HasSubstr("--impl"));
+  EXPECT_EQ(plan_error(registry, "relu.forward=reference"), "no error");
+  EXPECT_EQ(plan_error(registry, "reference"), "no error");
+}
+
+TEST(Executor, AMissingBindingIsNamed) {
+  const Registry registry = test::reference_registry();
+  const auto device = open_device("cpu");
+  Executor executor(make_plan(build_graph(load_model_spec("mlp"), {}), registry, device->info()), *device);
+  try {
+    executor.bind({});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("nothing is bound to it"));
+  }
+}
+
+TEST(Executor, AFailureNamesNodeAndImplementation) {
+  Registry registry;
+  registry.add({"broken",
+                Provider::user,
+                {OpKind::softmax_xent, Direction::forward},
+                DeviceKind::cpu,
+                [](const OpDesc&, const DeviceInfo&) -> Refusal { return {}; },
+                [](const OpDesc& desc, Device&) -> std::unique_ptr<Executable> {
+                  return std::make_unique<FunctionExecutable>(
+                      desc, [](const OpDesc&, const RunArgs&) { fail_device("the disk is on fire"); });
+                }});
+  add_reference(registry);
+  test::Harness harness(load_model_spec("mlp"), {.batch = 2}, registry);
+  try {
+    harness.run();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    EXPECT_THAT(error.what(),
+                testing::AllOf(HasSubstr("loss.forward"), HasSubstr("user:broken"), HasSubstr("fire")));
+  }
+}
+
+}  // namespace
+}  // namespace quern
