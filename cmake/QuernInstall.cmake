@@ -15,9 +15,6 @@ target_link_libraries(quern INTERFACE ${quern_libraries} nlohmann_json::nlohmann
 install(TARGETS quern ${quern_libraries} EXPORT quernTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT quernTargets NAMESPACE quern:: DESTINATION ${quern_config_dir})
 install(DIRECTORY include/quern DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh")
-if(TARGET quern-cli)
-  install(TARGETS quern-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
 # The program looks for these beside itself, in ../share/quern.
 install(DIRECTORY data/models data/mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/quern)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

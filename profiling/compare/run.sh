@@ -64,8 +64,7 @@ record() {
 
 quern() {
   record "$1" "quern" "$root/quern" train --device cpu --model "$model" --batch "$batch" --epochs 1 \
-    --limit-train $((steps * batch)) --seed 1 --out "$scratch/run" --json --quiet
-  rm -rf -- "$scratch/run"
+    --limit-train $((steps * batch)) --seed 1 --no-save --json --quiet
 }
 
 pytorch() { # ROUND PYTHON VERSION
