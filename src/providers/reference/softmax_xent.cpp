@@ -22,21 +22,22 @@ void softmax_xent_forward(const OpDesc& desc, const RunArgs& args) {
     const auto target = [&](Index c) {
       return (c == labels[n] ? 1 - smoothing : 0) + smoothing / static_cast<double>(classes);
     };
-    // log(sum(exp)) with the largest logit taken out, so that nothing overflows.
+    // With the largest logit taken out first, nothing overflows and no digits are lost.
     double largest = logits(n, 0);
     for (Index c = 1; c < classes; ++c) largest = logits(n, c) > largest ? double(logits(n, c)) : largest;
     double sum = 0;
     for (Index c = 0; c < classes; ++c) sum += std::exp(logits(n, c) - largest);
-    const double log_sum = largest + std::log(sum);
+    const double log_sum = std::log(sum);
+    const auto log_probability = [&](Index c) { return (logits(n, c) - largest) - log_sum; };
 
     double cross_entropy = 0;
     for (Index c = 0; c < classes; ++c)
-      if (target(c) != 0) cross_entropy += target(c) * (log_sum - logits(n, c));
+      if (target(c) != 0) cross_entropy -= target(c) * log_probability(c);
     loss[n] = cross_entropy;
 
     if (!dlogits) continue;
     for (Index c = 0; c < classes; ++c)
-      dlogits(n, c) = (std::exp(logits(n, c) - log_sum) - target(c)) * gradient_scale;
+      dlogits(n, c) = (std::exp(log_probability(c)) - target(c)) * gradient_scale;
   }
 }
 
