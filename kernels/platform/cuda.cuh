@@ -1,0 +1,92 @@
+#pragma once
+
+/// The platform under nvcc. See kernels/platform.cuh.
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "device/cuda_error.hpp"
+#include "quern/device.hpp"
+
+namespace quern::kernels::QUERN_TARGET {
+
+template <class... Params>
+struct Kernel {
+  void (*function)(Params...);
+  const char* name;
+};
+template <class... Params>
+Kernel(void (*)(Params...), const char*) -> Kernel<Params...>;
+
+#define QUERN_KERNEL(...) (::quern::kernels::QUERN_TARGET::Kernel{&__VA_ARGS__, #__VA_ARGS__})
+
+/// How a launch may differ from the plain one.
+struct LaunchOptions {
+  /// Programmatic dependent launch: the kernel may start before its predecessor on the stream has ended, and
+  /// must call grid_dependency_wait() before it touches what that one wrote. From sm_90 on; ignored below.
+  bool programmatic = false;
+};
+
+template <class... Params, class... Args>
+void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim3 block,
+                 std::size_t shared_bytes, Stream stream, Args&&... args) {
+  static_assert(sizeof...(Params) == sizeof...(Args), "launch: wrong number of kernel arguments");
+  constexpr std::size_t kDefaultLimit = 48 * 1024;
+  if (shared_bytes > kDefaultLimit) {
+    check_launch(
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel.function),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+        kernel.name);
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.attrs = &attribute;
+  config.numAttrs = options.programmatic ? 1 : 0;
+  check_launch(cudaLaunchKernelEx(&config, kernel.function, static_cast<Params>(args)...), kernel.name);
+}
+
+template <class... Params, class... Args>
+void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes, Stream stream,
+            Args&&... args) {
+  launch_with(LaunchOptions{}, kernel, grid, block, shared_bytes, stream, static_cast<Args&&>(args)...);
+}
+
+#define QUERN_SHARED_ALIGNED(alignment, name, ...) \
+  __shared__ __align__(alignment)::std::type_identity_t<__VA_ARGS__> name
+#define QUERN_SHARED(name, ...) QUERN_SHARED_ALIGNED(16, name, __VA_ARGS__)
+
+/// One symbol for the dynamic shared memory of all kernels; the view gives it a type.
+__device__ __forceinline__ unsigned char* dynamic_shared() {
+  extern __shared__ __align__(1024) unsigned char quern_dynamic_shared[];
+  return quern_dynamic_shared;
+}
+#define QUERN_DYNAMIC_SHARED(name, ...) \
+  auto* const name = reinterpret_cast<__VA_ARGS__*>(::quern::kernels::QUERN_TARGET::dynamic_shared())
+
+/// Hands out pieces of the dynamic shared memory, each aligned to `alignment`. All threads take the same
+/// pieces in the same order. The launch asks for shared_bytes_of<T>(count) summed over the pieces.
+class DynamicShared {
+ public:
+  template <class T, std::size_t alignment = 16>
+  __device__ __forceinline__ T* take(std::size_t count) {
+    offset_ = (offset_ + alignment - 1) / alignment * alignment;
+    T* const piece = reinterpret_cast<T*>(dynamic_shared() + offset_);
+    offset_ += count * sizeof(T);
+    return piece;
+  }
+
+ private:
+  std::size_t offset_ = 0;
+};
+
+}  // namespace quern::kernels::QUERN_TARGET

@@ -1,0 +1,130 @@
+#pragma once
+
+/// One description of a kernel makes its entries in the tables: for the emulator always, for CUDA where the
+/// build has it.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "quern/error.hpp"
+#include "quern/implementation.hpp"
+#include "simt/simt.hpp"
+
+namespace quern {
+
+/// The same launcher for each target; null where the build lacks one.
+template <class Args>
+struct Launchers {
+  using Function = void (*)(const Args&, Stream);
+  Function emu = nullptr;
+  Function race = nullptr;
+  Function cuda = nullptr;
+
+  Function select(DeviceKind device) const noexcept {
+    if (device == DeviceKind::cuda) return cuda;
+    return simt::race_detection() ? race : emu;
+  }
+};
+template <class Args>
+Launchers(void (*)(const Args&, Stream), void (*)(const Args&, Stream), void (*)(const Args&, Stream))
+    -> Launchers<Args>;
+
+#if defined(QUERN_HAVE_RACES)
+#define QUERN_RACE_LAUNCHER(name) &::quern::kernels::race::name
+#else
+#define QUERN_RACE_LAUNCHER(name) static_cast<decltype(&::quern::kernels::emu::name)>(nullptr)
+#endif
+#if defined(QUERN_HAVE_CUDA)
+#define QUERN_CUDA_LAUNCHER(name) &::quern::kernels::cuda::name
+#else
+#define QUERN_CUDA_LAUNCHER(name) static_cast<decltype(&::quern::kernels::emu::name)>(nullptr)
+#endif
+/// QUERN_LAUNCHERS(relu_forward): the launchers that QUERN_DECLARE_LAUNCHER declared.
+#define QUERN_LAUNCHERS(name)                                                          \
+  ::quern::Launchers {                                                                 \
+    &::quern::kernels::emu::name, QUERN_RACE_LAUNCHER(name), QUERN_CUDA_LAUNCHER(name) \
+  }
+
+template <class Args>
+struct KernelEntry {
+  std::string name;  ///< without the provider: "vec4"
+  OpKey op;
+  bool exact = true;  ///< see Implementation::exact
+  /// Why the kernel does not serve this operation on this device, or nothing. `device.sm` and, for
+  /// instructions that are not emulated, `device.kind` may be looked at.
+  std::function<Refusal(const OpDesc&, const DeviceInfo&)> refusal;
+  Launchers<Args> launchers;
+  /// Shapes and choices, once: everything in Args but the addresses.
+  std::function<Args(const OpDesc&, const DeviceInfo&)> plan;
+  /// The addresses, before every launch.
+  std::function<void(Args&, const RunArgs&)> bind;
+  /// Bytes of workspace for these arguments; none if left empty.
+  std::function<std::size_t(const Args&)> workspace = {};
+};
+
+template <class Args>
+class KernelExecutable final : public Executable {
+ public:
+  KernelExecutable(const KernelEntry<Args>& entry, const OpDesc& desc, const DeviceInfo& device)
+      : device_(device.kind),
+        launchers_(entry.launchers),
+        bind_(entry.bind),
+        args_(entry.plan(desc, device)),
+        workspace_bytes_(entry.workspace ? entry.workspace(args_) : 0) {}
+
+  std::size_t workspace_bytes() const override { return workspace_bytes_; }
+
+  void run(const RunArgs& run) override {
+    bind_(args_, run);
+    launchers_.select(device_)(args_, run.stream);
+  }
+
+ private:
+  DeviceKind device_;
+  Launchers<Args> launchers_;
+  std::function<void(Args&, const RunArgs&)> bind_;
+  Args args_;
+  std::size_t workspace_bytes_;
+};
+
+/// Adds the entry for every device that this build can run it on.
+template <class Args>
+void add_kernel(Registry& registry, KernelEntry<Args> entry) {
+  const auto shared = std::make_shared<const KernelEntry<Args>>(std::move(entry));
+  const auto add_for = [&](DeviceKind device) {
+    Implementation implementation;
+    implementation.name = shared->name;
+    implementation.provider = Provider::custom;
+    implementation.op = shared->op;
+    implementation.device = device;
+    implementation.exact = shared->exact;
+    implementation.refusal = shared->refusal;
+    implementation.prepare = [shared](const OpDesc& desc, Device& on) -> std::unique_ptr<Executable> {
+      return std::make_unique<KernelExecutable<Args>>(*shared, desc, on.info());
+    };
+    registry.add(std::move(implementation));
+  };
+  if (shared->launchers.cuda != nullptr) add_for(DeviceKind::cuda);
+  add_for(DeviceKind::emu);
+}
+
+/// The operand at `slot` as the kernel wants it.
+template <class T>
+const T* input(const RunArgs& args, std::size_t slot) {
+  return static_cast<const T*>(args.in[slot]);
+}
+template <class T>
+T* output(const RunArgs& args, std::size_t slot) {
+  return static_cast<T*>(args.out[slot]);
+}
+
+/// The refusal of kernels that know f32 operands only.
+Refusal needs_f32(const OpDesc& desc);
+
+// One function an op stem, in a file of its name.
+void add_add(Registry& registry);
+void add_relu(Registry& registry);
+
+}  // namespace quern
