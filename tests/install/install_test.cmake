@@ -18,9 +18,12 @@ if(NOT output MATCHES "quern ${VERSION}\n")
   message(FATAL_ERROR "the program that found quern ${VERSION} printed: ${output}")
 endif()
 
-# The installed program finds its own models, away from the source tree.
+# The installed program works on the models that were installed with it, away from the source tree.
 run(${CMAKE_COMMAND} -E chdir ${WORK_DIR} ${CMAKE_COMMAND} -E env --unset=QUERN_DATA
   ${WORK_DIR}/moved/${BINDIR}/quern models)
-if(NOT output MATCHES "seed-bn")
-  message(FATAL_ERROR "the installed program does not list seed-bn: ${output}")
+file(REAL_PATH ${WORK_DIR}/moved/share/quern/models models)
+string(FIND "${output}" "seed-bn" row)
+string(FIND "${output}" "${models}" folder)
+if(row EQUAL -1 OR folder EQUAL -1)
+  message(FATAL_ERROR "the installed program does not list the seed-bn of ${models}: ${output}")
 endif()
