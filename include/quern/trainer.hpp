@@ -1,0 +1,132 @@
+#pragma once
+
+/// The trainer: walks the training plan over the epochs of a recipe. It sees the training set alone; the test
+/// set is evaluated by whoever owns it, when training is over.
+///
+///   DeviceImages images(session, dataset.train, "the training set");
+///   RunSettings run;
+///   run.seed = 1;
+///   Trainer trainer(session, images, run);
+///   TrainObserver silent;
+///   trainer.run(silent);
+///   save_checkpoint("last.safetensors", trainer.checkpoint());
+///
+/// A step allocates nothing and takes no lock. A run depends on the model spec, its recipe and the settings
+/// alone: the same again gives the same bits, and so does a run that was stopped and restored at any step.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quern/checkpoint.hpp"
+#include "quern/session.hpp"
+
+namespace quern {
+
+struct TrainProgress {
+  std::int64_t epoch = 0, epochs = 0;  ///< from 1
+  std::int64_t step_in_epoch = 0, steps_per_epoch = 0;
+  double loss = 0, accuracy = 0;  ///< running means of the epoch
+  double images_per_second = 0;   ///< of the epoch, by this process
+  double seconds_left = 0;        ///< of training, at this speed
+};
+
+struct EpochResult {
+  std::int64_t epoch = 0;                     ///< from 1
+  std::int64_t step = 0;                      ///< optimizer steps done so far
+  double train_loss = 0, train_accuracy = 0;  ///< means over the epoch's batches, as they were trained
+  std::optional<double> validation_loss, validation_accuracy;
+  double learning_rate = 0;  ///< of the epoch's last step
+  double seconds = 0;        ///< of training in this process; evaluation and saving excluded
+  double images_per_second = 0;
+  bool best = false;  ///< the best validation accuracy so far
+};
+
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  /// At most ten times a second; on a GPU at most four times, because reading the sums waits for it.
+  virtual void on_progress(const TrainProgress&) {}
+  /// After every epoch and its validation. Trainer::checkpoint() may be called here.
+  virtual void on_epoch(const EpochResult&) {}
+  /// Asked before every step; true ends run() between two steps.
+  virtual bool stop_requested() { return false; }
+};
+
+enum class StopReason { finished, stopped_early, requested };
+
+/// Time spent in training steps by this process.
+struct TrainTimes {
+  double seconds = 0;
+  std::int64_t steps = 0, images = 0;
+  double ms_per_step = 0;         ///< mean
+  double ms_per_step_median = 0;  ///< over single steps; on a GPU over the stretches between two waits for it
+  double images_per_second = 0;
+};
+
+class Trainer {
+ public:
+  /// Splits off the validation images, prepares every executor and draws the initial weights. Of `run`, the
+  /// fields seed, data, validation, limit_train, limit_test (kept, not used) and early_stop are read; the
+  /// others are filled in from the session. Throws input errors: a batch above the training set, no image
+  /// left to train on, early_stop without validation.
+  Trainer(Session& session, const DeviceImages& images, RunSettings run);
+
+  /// Goes on from a checkpoint of the same model, recipe and settings. Throws an input error when its
+  /// position is not one of this run's.
+  void restore(const Checkpoint& checkpoint);
+  /// Everything as it stands; not to be called from on_progress().
+  Checkpoint checkpoint();
+
+  /// Trains until the recipe's epochs are done, early stopping strikes or the observer asks to stop. Throws a
+  /// check error naming epoch and step when a loss is not finite; checkpoints saved before stay as they are.
+  StopReason run(TrainObserver& observer);
+
+  const TrainState& state() const noexcept { return state_; }
+  const RunSettings& settings() const noexcept { return run_; }
+  std::int64_t training_images() const noexcept { return static_cast<std::int64_t>(partition_.train.size()); }
+  std::int64_t validation_images() const noexcept {
+    return static_cast<std::int64_t>(partition_.validation.size());
+  }
+  std::int64_t steps_per_epoch() const noexcept { return steps_per_epoch_; }
+  /// Numbers the optimizer trains.
+  std::int64_t parameters() const;
+  const Plan& plan() const noexcept { return full_->plan(); }
+  TrainTimes times() const;
+
+  /// What evaluation used in the best epoch by validation accuracy (the average, where there is one); empty
+  /// when there was none in this process.
+  const std::vector<float>& best_weights() const noexcept { return best_weights_; }
+  /// For a restored run, whose best epoch lies before it.
+  void set_best_weights(std::vector<float> weights) { best_weights_ = std::move(weights); }
+
+ private:
+  void prepare(const DeviceImages& images);
+  bool train_epoch(TrainObserver& observer);
+  void begin_epoch();
+  void run_step(std::int64_t step_in_epoch);
+  void read_sums();
+  void finish_epoch(TrainObserver& observer, double seconds, std::int64_t images);
+  void report(TrainObserver& observer, double seconds, std::int64_t steps, std::int64_t images) const;
+  std::int64_t images_in_step(std::int64_t step_in_epoch) const;
+  StepScalars scalars(std::int64_t step_in_epoch) const;
+
+  Session& session_;
+  RunSettings run_;
+  TrainState state_;
+  Partition partition_;  ///< training images and those held out
+  std::vector<std::uint32_t> order_host_;
+  std::vector<StepScalars> steps_host_;
+  std::int64_t batch_ = 0, steps_per_epoch_ = 0;
+  bool host_device_ = true;  ///< work is done when a call returns, and reading back costs nothing
+  Buffer gradients_, slot1_, slot2_, metrics_, order_, steps_, step_;
+  SessionExecutor full_, tail_;
+  std::optional<Evaluator> validation_;
+  std::vector<float> best_weights_;
+  TrainTimes times_;
+  std::vector<float> step_ms_;
+};
+
+}  // namespace quern

@@ -1,0 +1,92 @@
+#include "cli/console.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace quern::cli {
+namespace {
+
+struct Invocation {
+  std::vector<std::string> arguments;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+};
+
+Invocation& invocation() {
+  static Invocation instance;
+  return instance;
+}
+
+/// Code points, which for what Quern prints is also the width on screen.
+std::size_t display_width(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+}  // namespace
+
+void remember_command_line(int argc, char** argv) {
+  invocation().arguments.assign(argv, argv + argc);
+}
+
+const std::vector<std::string>& command_line() {
+  return invocation().arguments;
+}
+
+double seconds_since_start() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - invocation().start).count();
+}
+
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) == 1;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) == 1;
+}
+
+std::string format_table(const std::vector<std::string>& header,
+                         const std::vector<std::vector<std::string>>& rows) {
+  std::vector<bool> right(header.size());
+  std::vector<std::vector<std::string>> lines;
+  lines.push_back(header);
+  for (std::size_t column = 0; column < header.size(); ++column) {
+    right[column] = header[column].starts_with('>');
+    if (right[column]) lines[0][column].erase(0, 1);
+  }
+  lines.insert(lines.end(), rows.begin(), rows.end());
+  std::vector<std::size_t> widths(header.size());
+  for (const auto& line : lines)
+    for (std::size_t column = 0; column < line.size(); ++column)
+      widths[column] = std::max(widths[column], display_width(line[column]));
+
+  std::string out;
+  for (const auto& line : lines) {
+    std::string text;
+    for (std::size_t column = 0; column < header.size(); ++column) {
+      const std::string cell = column < line.size() ? line[column] : "";
+      const std::string gap(widths[column] - display_width(cell), ' ');
+      if (column > 0) text += "  ";
+      text += right[column] ? gap : cell;
+      text += right[column] ? cell : gap;
+    }
+    text.erase(text.find_last_not_of(' ') + 1);
+    out += text;
+    out += '\n';
+  }
+  return out;
+}
+
+std::string with_commas(long long value) {
+  const std::string digits = fmt::format("{}", value);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    const std::size_t left = digits.size() - i;
+    if (i > 0 && left % 3 == 0 && digits[i - 1] != '-') text.push_back(',');
+    text.push_back(digits[i]);
+  }
+  return text;
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,28 @@
+#pragma once
+
+/// What the commands share on their way to the terminal.
+
+#include <string>
+#include <vector>
+
+namespace quern::cli {
+
+/// Kept for a run's config.json.
+void remember_command_line(int argc, char** argv);
+const std::vector<std::string>& command_line();
+/// Seconds since remember_command_line(), which main() calls first.
+double seconds_since_start();
+
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+
+/// A table with a header, columns as wide as their longest cell and two spaces apart. Columns whose header
+/// starts with '>' are aligned to the right (the '>' is not printed). Rows shorter than the header are
+/// padded.
+std::string format_table(const std::vector<std::string>& header,
+                         const std::vector<std::vector<std::string>>& rows);
+
+/// 1234567 -> "1,234,567".
+std::string with_commas(long long value);
+
+}  // namespace quern::cli

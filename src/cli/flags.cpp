@@ -1,0 +1,172 @@
+#include "cli/flags.hpp"
+
+#include <array>
+#include <cmath>
+
+#include "quern/error.hpp"
+#include "quern/suggest.hpp"
+
+namespace quern::cli {
+namespace {
+
+struct IntegerFlag {
+  const char* name;
+  const char* help;
+  int& (*field)(Recipe&);
+};
+struct NumberFlag {
+  const char* name;
+  const char* help;
+  float& (*field)(Recipe&);
+};
+
+constexpr std::array kIntegers{
+    IntegerFlag{"--epochs", "Passes over the training set", [](Recipe& r) -> int& { return r.epochs; }},
+    IntegerFlag{"--batch", "Images in a step; the last step of an epoch takes what is left",
+                [](Recipe& r) -> int& { return r.batch_size; }},
+};
+
+constexpr std::array kNumbers{
+    NumberFlag{"--lr", "Peak learning rate", [](Recipe& r) -> float& { return r.learning_rate; }},
+    NumberFlag{"--warmup", "Epochs of linear warm-up",
+               [](Recipe& r) -> float& { return r.schedule.warmup_epochs; }},
+    NumberFlag{"--final-lr", "cosine, one_cycle: the last rate as a share of --lr",
+               [](Recipe& r) -> float& { return r.schedule.final_fraction; }},
+    NumberFlag{"--gamma", "step: factor at every milestone",
+               [](Recipe& r) -> float& { return r.schedule.gamma; }},
+    NumberFlag{"--weight-decay", "L2 penalty; decoupled with adamw",
+               [](Recipe& r) -> float& { return r.weight_decay; }},
+    NumberFlag{"--clip-norm", "Largest norm of the whole gradient; 0: off",
+               [](Recipe& r) -> float& { return r.clip_norm; }},
+    NumberFlag{"--label-smoothing", "Share of the target spread over all classes",
+               [](Recipe& r) -> float& { return r.label_smoothing; }},
+    NumberFlag{"--ema", "Decay of the weights' moving average, which evaluation then uses; 0: off",
+               [](Recipe& r) -> float& { return r.ema_decay; }},
+    NumberFlag{"--momentum", "Of momentum and nesterov", [](Recipe& r) -> float& { return r.momentum; }},
+    NumberFlag{"--beta1", "Of adam and adamw", [](Recipe& r) -> float& { return r.beta1; }},
+    NumberFlag{"--beta2", "Of adam and adamw", [](Recipe& r) -> float& { return r.beta2; }},
+    NumberFlag{"--epsilon", "Of adam and adamw", [](Recipe& r) -> float& { return r.epsilon; }},
+    NumberFlag{"--augment-shift", "Largest random shift, in pixels",
+               [](Recipe& r) -> float& { return r.augment.shift; }},
+    NumberFlag{"--augment-rotate", "Largest random rotation, in degrees",
+               [](Recipe& r) -> float& { return r.augment.rotate; }},
+    NumberFlag{"--augment-scale", "Largest random relative scaling",
+               [](Recipe& r) -> float& { return r.augment.scale; }},
+    NumberFlag{"--augment-shear", "Largest random shear, in degrees",
+               [](Recipe& r) -> float& { return r.augment.shear; }},
+};
+
+bool depends_on_epochs(const Schedule& schedule) {
+  return schedule.kind == ScheduleKind::cosine || schedule.kind == ScheduleKind::one_cycle;
+}
+
+}  // namespace
+
+void DeviceFlags::add_to(CLI::App& command) {
+  command.add_option("--device", device,
+                     "auto, cpu, emu, cuda or cuda:N (default auto: a GPU if there is one)");
+  command.add_option("--threads", threads, "CPU threads (default: all cores)");
+  command
+      .add_option("--impl", impls, "Force an implementation, e.g. conv2d.forward=reference; may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  command.add_flag("--no-fuse", no_fuse, "Run every operation on its own");
+  command.add_option("--precision", precision, "fp32, tf32 or bf16 (default fp32)");
+}
+
+Precision parse_precision(std::string_view text) {
+  std::vector<std::string> names;
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    names.emplace_back(to_string(precision));
+    if (text == names.back()) return precision;
+  }
+  fail_input("unknown precision '{}': choose one of {}{}", text, fmt::join(names, ", "),
+             did_you_mean(text, names));
+}
+
+SessionOptions DeviceFlags::over(SessionOptions base) const {
+  if (device) base.device = *device;
+  if (threads) {
+    if (*threads < 1) fail_input("--threads {}: must be at least 1", *threads);
+    base.threads = *threads;
+  }
+  if (precision) base.precision = parse_precision(*precision);
+  if (!impls.empty()) base.impls = impls;
+  if (no_fuse) base.fuse = false;
+  return base;
+}
+
+SessionOptions session_options(const RunSettings& run) {
+  return {run.device, run.threads, parse_precision(run.precision), run.fuse, run.impls};
+}
+
+void OutputFlags::add_to(CLI::App& command) {
+  command.add_flag("--json", json, "Print one JSON object as the last line of standard output");
+  command.add_flag("--quiet,-q", quiet, "Print no progress");
+}
+
+struct RecipeFlags::Values {
+  std::array<std::optional<int>, kIntegers.size()> integers;
+  std::array<std::optional<float>, kNumbers.size()> numbers;
+  std::optional<std::string> optimizer, schedule;
+  std::vector<int> milestones;
+};
+
+RecipeFlags::RecipeFlags() : values_(std::make_unique<Values>()) {}
+RecipeFlags::~RecipeFlags() = default;
+
+void RecipeFlags::add_to(CLI::App& command) {
+  for (std::size_t i = 0; i < kIntegers.size(); ++i)
+    command.add_option(kIntegers[i].name, values_->integers[i], kIntegers[i].help)->group("Recipe");
+  command.add_option("--optimizer", values_->optimizer, "adam, adamw, sgd, momentum or nesterov")
+      ->group("Recipe");
+  command.add_option("--schedule", values_->schedule, "constant, step, cosine or one_cycle")->group("Recipe");
+  command
+      .add_option("--milestones", values_->milestones, "step: epochs after which the rate falls, e.g. 3,4")
+      ->delimiter(',')
+      ->group("Recipe");
+  for (std::size_t i = 0; i < kNumbers.size(); ++i)
+    command.add_option(kNumbers[i].name, values_->numbers[i], kNumbers[i].help)->group("Recipe");
+}
+
+void RecipeFlags::apply(Recipe& recipe) const {
+  for (std::size_t i = 0; i < kIntegers.size(); ++i)
+    if (values_->integers[i]) kIntegers[i].field(recipe) = *values_->integers[i];
+  for (std::size_t i = 0; i < kNumbers.size(); ++i) {
+    const auto& value = values_->numbers[i];
+    if (!value) continue;
+    if (!std::isfinite(*value)) fail_input("{} {}: must be a finite number", kNumbers[i].name, *value);
+    kNumbers[i].field(recipe) = *value;
+  }
+  if (values_->optimizer) recipe.optimizer = parse_optimizer(*values_->optimizer);
+  if (values_->schedule) recipe.schedule.kind = parse_schedule(*values_->schedule);
+  if (!values_->milestones.empty()) recipe.schedule.milestones = values_->milestones;
+  validate(recipe);
+}
+
+void RecipeFlags::apply_to_resumed(Recipe& recipe) const {
+  Recipe asked = recipe;
+  apply(asked);
+  const auto differs = [](const char* flag, auto given, auto trained) {
+    if (given != trained)
+      fail_input("{} {}: the run to be resumed has {}; leave the flag out, or start a new run", flag, given,
+                 trained);
+  };
+  for (const IntegerFlag& flag : kIntegers)
+    if (std::string_view(flag.name) != "--epochs") differs(flag.name, flag.field(asked), flag.field(recipe));
+  for (const NumberFlag& flag : kNumbers) differs(flag.name, flag.field(asked), flag.field(recipe));
+  using Name = std::string_view;
+  differs("--optimizer", Name(to_string(asked.optimizer)), Name(to_string(recipe.optimizer)));
+  differs("--schedule", Name(to_string(asked.schedule.kind)), Name(to_string(recipe.schedule.kind)));
+  differs("--milestones", fmt::format("{}", fmt::join(asked.schedule.milestones, ",")),
+          fmt::format("{}", fmt::join(recipe.schedule.milestones, ",")));
+  if (asked.epochs != recipe.epochs && depends_on_epochs(recipe.schedule))
+    fail_input(
+        "--epochs {}: the run to be resumed has {}, and its {} learning rate depends on it; leave the flag "
+        "out, or "
+        "start a new run",
+        asked.epochs, recipe.epochs, to_string(recipe.schedule.kind));
+  recipe = asked;
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,74 @@
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "cli/console.hpp"
+#include "quern/error.hpp"
+#include "quern/version.hpp"
+
+namespace {
+
+void complain(const std::string& message) {
+  std::fflush(stdout);
+  fmt::print(stderr, "quern: {}\n", message);
+}
+
+/// Which subcommand's help to point to.
+std::string help_command(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "quern --help" : fmt::format("quern {} --help", chosen.front()->get_name());
+}
+
+int parse_error(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+    return app.exit(error);  // --help, --version
+  std::string message = error.what();
+  for (char& character : message)
+    if (character == '\n') character = ' ';
+  complain(fmt::format("{}; see `{}`", message, help_command(app)));
+  return quern::exit_status(quern::ErrorKind::input);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  quern::cli::remember_command_line(argc, argv);
+  CLI::App app{
+      "quern trains convolutional networks with hand-tuned kernels that are checked against a reference.",
+      "quern"};
+  app.set_version_flag("--version", fmt::format("quern {}", quern::version()));
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Print the help of every command");
+  int status = 0;
+  quern::cli::add_train(app, status);
+  quern::cli::add_eval(app, status);
+  quern::cli::add_predict(app, status);
+#ifdef QUERN_HAVE_CHECK
+  quern::cli::add_check(app, status);
+#endif
+  quern::cli::add_info(app, status);
+  quern::cli::add_models(app, status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return parse_error(app, error);
+  } catch (const quern::Error& error) {
+    const bool bug = error.kind() == quern::ErrorKind::internal;
+    complain(bug ? fmt::format("internal error, please report it: {}", error.what()) : error.what());
+    return quern::exit_status(error.kind());
+  } catch (const std::bad_alloc&) {
+    complain("out of memory: use a smaller batch or a smaller model");
+    return quern::exit_status(quern::ErrorKind::device);
+  } catch (const std::exception& error) {
+    complain(fmt::format("internal error, please report it: {}", error.what()));
+    return quern::exit_status(quern::ErrorKind::internal);
+  }
+  // What was printed must have arrived: a full disk behind `> file` is a failure too.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    complain("standard output could not be written: check the disk or the pipe behind it");
+    return quern::exit_status(quern::ErrorKind::device);
+  }
+  return status;
+}

@@ -1,0 +1,77 @@
+#include "cli/progress.hpp"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace quern::cli {
+namespace {
+
+std::size_t terminal_columns(std::FILE* stream) {
+  winsize size{};
+  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+}  // namespace
+
+std::string percent(double share) {
+  return fmt::format("{:.2f} %", share * 100);
+}
+
+std::string format_duration(double seconds) {
+  const auto whole = static_cast<long long>(std::ceil(std::clamp(seconds, 0.0, 1e9)));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+std::string format_progress(const TrainProgress& progress) {
+  return fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}  accuracy {}  {:.0f} images/s  {} left",
+                     progress.epoch, progress.epochs, progress.step_in_epoch, progress.steps_per_epoch,
+                     progress.loss, percent(progress.accuracy), progress.images_per_second,
+                     format_duration(progress.seconds_left));
+}
+
+std::string format_epoch(const EpochResult& result, std::int64_t epochs) {
+  std::string text = fmt::format("epoch {}/{}  loss {:.4f}  accuracy {}", result.epoch, epochs,
+                                 result.train_loss, percent(result.train_accuracy));
+  if (result.validation_loss)
+    text += fmt::format("  validation loss {:.4f}  accuracy {}{}", *result.validation_loss,
+                        percent(result.validation_accuracy.value_or(0)), result.best ? " (best)" : "");
+  return text + fmt::format("  {:.2f} s  {:.0f} images/s", result.seconds, result.images_per_second);
+}
+
+ProgressPrinter::ProgressPrinter(std::FILE* stream, bool quiet)
+    : stream_(stream), quiet_(quiet), terminal_(isatty(fileno(stream)) == 1) {}
+
+ProgressPrinter::~ProgressPrinter() {
+  clear();
+}
+
+void ProgressPrinter::clear() {
+  if (!drawn_) return;
+  std::fputs("\r\x1b[K", stream_);
+  std::fflush(stream_);
+  drawn_ = false;
+}
+
+void ProgressPrinter::update(const TrainProgress& progress) {
+  if (quiet_ || !terminal_) return;
+  // The last column stays free: text there makes some terminals wrap.
+  const std::string text = format_progress(progress).substr(0, terminal_columns(stream_) - 1);
+  fmt::print(stream_, "\r{}\x1b[K", text);
+  std::fflush(stream_);
+  drawn_ = true;
+}
+
+void ProgressPrinter::line(const std::string& text) {
+  if (quiet_) return;
+  clear();
+  fmt::print(stream_, "{}\n", text);
+  std::fflush(stream_);
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,107 @@
+#include "cli/train_flags.hpp"
+
+#include "quern/error.hpp"
+
+namespace quern::cli {
+namespace {
+
+/// A share of 1, or a percentage: 0.99 and 99 mean the same.
+double parse_accuracy(double value) {
+  if (!(value >= 0 && value <= 100))
+    fail_input("--require-accuracy {}: give a share (0.99) or a percentage (99)", value);
+  return value > 1 ? value / 100 : value;
+}
+
+template <class T>
+void require_same(const char* flag, const std::optional<T>& given, T trained) {
+  if (given && *given != trained)
+    fail_input("{} {}: the run to be resumed has {}; leave the flag out, or start a new run", flag, *given,
+               trained);
+}
+
+bool same_network(ModelSpec a, ModelSpec b) {
+  a.recipe = b.recipe = {};
+  a.description = b.description = {};
+  return a == b;
+}
+
+}  // namespace
+
+void TrainFlags::add_to(CLI::App& command) {
+  command.add_option("--model", model,
+                     fmt::format("A model's name or a spec file (default {})", kDefaultModel));
+  command.add_option("--data", data,
+                     fmt::format("mnist, fashion-mnist or a folder of IDX files (default {})", kDefaultData));
+  command.add_option("--seed", seed, "Of every random number (default 1)");
+  recipe.add_to(command);
+  command.add_option("--validation", validation,
+                     "Images held out of the training set to judge the epochs by");
+  command.add_option("--early-stop", early_stop,
+                     "Stop after this many epochs without a lower validation loss");
+  command.add_option("--require-accuracy", require_accuracy,
+                     "Exit with 1 if the test accuracy is below (0.99 or 99)");
+  command.add_option("--limit-train", limit_train, "Train on the first N images only");
+  command.add_option("--limit-test", limit_test, "Test on the first N images only");
+  command.add_option("--run-dir", run_dir, "Folder for the run's files (default runs/<time>-<model>)");
+  command.add_flag("--no-save", no_save, "Leave no files behind");
+  command.add_option("--resume", resume, "Go on from a run folder or a checkpoint");
+  device.add_to(command);
+  output.add_to(command);
+}
+
+TrainRequest TrainFlags::request() const {
+  if (seed && *seed < 0) fail_input("--seed {}: must not be negative", *seed);
+  if (limit_test && *limit_test < 0) fail_input("--limit-test {}: must not be negative", *limit_test);
+  if (no_save && run_dir) fail_input("--no-save and --run-dir contradict each other: leave one out");
+  TrainRequest request = resume ? resumed_request() : fresh();
+  if (run_dir) request.run_dir = *run_dir;
+  request.no_save = no_save;
+  if (require_accuracy) request.required_accuracy = parse_accuracy(*require_accuracy);
+  return request;
+}
+
+TrainRequest TrainFlags::fresh() const {
+  TrainRequest request;
+  request.spec = load_model_spec(model.value_or(kDefaultModel));
+  recipe.apply(request.spec.recipe);
+  RunSettings& run = request.run;
+  run.seed = static_cast<std::uint64_t>(seed.value_or(1));
+  run.data = data.value_or(kDefaultData);
+  run.validation = validation.value_or(0);
+  run.limit_train = limit_train.value_or(0);
+  run.limit_test = limit_test.value_or(0);
+  run.early_stop = early_stop.value_or(0);
+  request.session = device.over({});
+  return request;
+}
+
+TrainRequest TrainFlags::resumed_request() const {
+  TrainRequest request;
+  request.resumed_from = find_checkpoint(*resume, /*resume=*/true);
+  request.resumed = load_checkpoint(request.resumed_from);
+  request.spec = request.resumed->spec;
+  request.run = request.resumed->run;
+  RunSettings& run = request.run;
+  if (model && !same_network(load_model_spec(*model), request.spec))
+    fail_input(
+        "--model {}: {} is a checkpoint of another model, '{}'; leave the flag out, or start a new run",
+        *model, request.resumed_from.string(), request.spec.name);
+  recipe.apply_to_resumed(request.spec.recipe);
+  require_same("--seed", seed, static_cast<std::int64_t>(run.seed));
+  require_same("--validation", validation, run.validation);
+  require_same("--limit-train", limit_train, run.limit_train);
+  require_same("--early-stop", early_stop, run.early_stop);
+  if (limit_test) run.limit_test = *limit_test;
+  if (data) run.data = *data;
+  const SessionOptions trained = session_options(run);
+  request.session = device.over(trained);
+  const SessionOptions& now = request.session;
+  if (now.device != trained.device || now.threads != trained.threads || now.precision != trained.precision ||
+      now.fuse != trained.fuse || now.impls != trained.impls)
+    request.notes.push_back(fmt::format(
+        "the run began on {} with {} threads in {}: on other terms it goes on, but not bit for bit",
+        trained.device, trained.threads, to_string(trained.precision)));
+  return request;
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,19 @@
+#pragma once
+
+/// RunSettings and TrainState as JSON, for checkpoints and config.json.
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+#include "quern/checkpoint.hpp"
+
+namespace quern {
+
+nlohmann::json to_json(const RunSettings& run);
+nlohmann::json to_json(const TrainState& state);
+/// Throw input errors that start with `where`.
+RunSettings parse_run_settings(std::string_view text, const std::string& where);
+TrainState parse_train_state(std::string_view text, const std::string& where);
+
+}  // namespace quern
