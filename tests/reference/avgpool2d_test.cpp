@@ -67,14 +67,41 @@ TEST(ReferenceAvgPool2d, PaddingCountsOrNot) {
   EXPECT_EQ(corner.backward(x), (Values{1, 2, 3, 4}));
 }
 
-TEST(ReferenceAvgPool2d, GradientIsThatOfFiniteDifferences) {
-  const std::vector<Case> cases = {
+std::vector<Case> cases() {
+  return {
       {{2, 4, 6, 3}, {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}},
       {{1, 5, 5, 2}, {.r = 3, .s = 3, .stride_h = 1, .stride_w = 2, .pad_top = 1, .pad_left = 2}},
       {{2, 5, 3, 1}, {.r = 2, .s = 3, .stride_h = 3, .stride_w = 1, .pad_bottom = 1, .pad_right = 1}},
       {{1, 3, 3, 2}, {.r = 1, .s = 1, .stride_h = 2, .stride_w = 2}},
   };
-  for (Case test : cases) {
+}
+
+TEST(ReferenceAvgPool2d, ForwardIsThatOfAPaddedImage) {
+  for (Case test : cases()) {
+    const Window& window = test.window;
+    const Values x = random_values(test.x.elements(), 1);
+    const Padded image = padded(test.x, x, window, 0);
+    const Padded inside = padded(test.x, Values(x.size(), 1.0), window, 0);
+    for (const bool count_include_pad : {false, true}) {
+      test.count_include_pad = count_include_pad;
+      Values expected;
+      for_each_output(test.y(), [&](std::int64_t n, std::int64_t p, std::int64_t q, std::int64_t c) {
+        double sum = 0, count = 0;
+        for (int r = 0; r < window.r; ++r) {
+          for (int s = 0; s < window.s; ++s) {
+            sum += image.at(n, p * window.stride_h + r, q * window.stride_w + s, c);
+            count += inside.at(n, p * window.stride_h + r, q * window.stride_w + s, c);
+          }
+        }
+        expected.push_back(sum / (count_include_pad ? window.r * window.s : count));
+      });
+      expect_near(test.forward(x), expected, 1e-14, "y");
+    }
+  }
+}
+
+TEST(ReferenceAvgPool2d, GradientIsThatOfFiniteDifferences) {
+  for (Case test : cases()) {
     for (const int flags : {0, 1, 2, 3}) {
       const bool mask = (flags & 1) != 0;
       test.count_include_pad = (flags & 2) != 0;

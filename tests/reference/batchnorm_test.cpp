@@ -131,12 +131,13 @@ TEST(ReferenceBatchNorm, PooledByHand) {
   EXPECT_EQ(test.forward(x).get("argmax"), (Values{1, 0}));  // 6 stands twice: the first
 }
 
-/// The fused operation in float storage gives the very bits of its parts.
+/// The fused operation in float storage gives the very bits of its parts; in channel 2 the normalised values
+/// differ by less than a float can tell, so that all of them tie.
 TEST(ReferenceBatchNorm, FusedPoolingEqualsItsParts) {
   for (const Window window :
        {Window{.r = 2, .s = 2, .stride_h = 2, .stride_w = 2},
         Window{.r = 3, .s = 2, .stride_h = 2, .stride_w = 1, .pad_top = 1, .pad_right = 1}}) {
-    Case fused{{2, 6, 5, 3}, {}, {1.5, -0.5, 1e-9}, {0.1, 0.2, -0.3}, {0, 0, 0}, {1, 1, 1}};
+    Case fused{{2, 6, 5, 3}, {}, {1.5, -0.5, 1e-9}, {0.1, 0.2, 0.3}, {0, 0, 0}, {1, 1, 1}};
     fused.attrs.relu = fused.attrs.pool = true;
     fused.attrs.window = window;
     const Values x = random_values(fused.shape.elements(), 7);

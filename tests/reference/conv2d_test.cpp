@@ -143,6 +143,29 @@ std::vector<Case> cases() {
   return list;
 }
 
+TEST(ReferenceConv2d, ForwardIsThatOfAPaddedImage) {
+  for (Case test : cases()) {
+    SCOPED_TRACE(fmt::format("x {}", to_string(test.x())));
+    const Values x = random_values(test.x().elements(), 1), w = random_values(test.filters().elements(), 2);
+    const Padded image = padded(test.x(), x, test.attrs.window, 0);
+    const Window& window = test.attrs.window;
+    const std::int64_t group_c = test.c / test.attrs.groups, group_k = test.k / test.attrs.groups;
+    Values expected;
+    for_each_output(test.y(), [&](std::int64_t n, std::int64_t p, std::int64_t q, std::int64_t k) {
+      double sum = 0;
+      auto tap = static_cast<std::size_t>(k * window.r * window.s * group_c);
+      for (int r = 0; r < window.r; ++r)
+        for (int s = 0; s < window.s; ++s)
+          for (std::int64_t c = 0; c < group_c; ++c)
+            sum += w[tap++] * image.at(n, p * window.stride_h + r * test.attrs.dilation_h,
+                                       q * window.stride_w + s * test.attrs.dilation_w,
+                                       k / group_k * group_c + c);
+      expected.push_back(sum);
+    });
+    expect_near(forward(test, x, w, {}).get("y"), expected, 1e-14, "y");
+  }
+}
+
 TEST(ReferenceConv2d, GradientsAreThoseOfFiniteDifferences) {
   for (Case test : cases()) {
     for (const int flags : {0, 1, 2, 3}) {

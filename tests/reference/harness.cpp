@@ -229,6 +229,19 @@ Values numeric_gradient(const Values& x, const std::function<double(const Values
   return gradient;
 }
 
+Padded padded(const Shape& shape, const Values& image, const Window& window, double border) {
+  Padded out{{shape[0], shape[1] + window.pad_top + window.pad_bottom,
+              shape[2] + window.pad_left + window.pad_right, shape[3]},
+             {}};
+  auto next = image.begin();
+  for_each_output(out.shape, [&](std::int64_t, std::int64_t h, std::int64_t w, std::int64_t) {
+    const bool inside = h >= window.pad_top && h < window.pad_top + shape[1] && w >= window.pad_left &&
+                        w < window.pad_left + shape[2];
+    out.values.push_back(inside ? *next++ : border);
+  });
+  return out;
+}
+
 void expect_near(const Values& actual, const Values& expected, double tolerance, std::string_view what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   for (std::size_t i = 0; i < actual.size(); ++i)

@@ -67,6 +67,26 @@ Values masked(Values gradient, const Values& at);
 /// d f / d x by central differences, one element at a time.
 Values numeric_gradient(const Values& x, const std::function<double(const Values&)>& f, double step = 1e-5);
 
+/// The image [N,H,W,C] with its borders filled in, so that a window over it needs no padding.
+struct Padded {
+  Shape shape;
+  Values values;
+
+  double at(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
+    return values[static_cast<std::size_t>(((n * shape[1] + h) * shape[2] + w) * shape[3] + c)];
+  }
+};
+Padded padded(const Shape& shape, const Values& image, const Window& window, double border);
+
+/// visit(n, p, q, k) for every element of [N,P,Q,K], in the order of storage.
+template <class Visit>
+void for_each_output(const Shape& shape, const Visit& visit) {
+  for (std::int64_t n = 0; n < shape[0]; ++n)
+    for (std::int64_t p = 0; p < shape[1]; ++p)
+      for (std::int64_t q = 0; q < shape[2]; ++q)
+        for (std::int64_t k = 0; k < shape[3]; ++k) visit(n, p, q, k);
+}
+
 /// Element-wise |actual - expected| <= tolerance * (1 + |expected|); a NaN is never near.
 void expect_near(const Values& actual, const Values& expected, double tolerance, std::string_view what);
 

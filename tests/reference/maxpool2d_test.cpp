@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -120,14 +121,38 @@ TEST(ReferenceMaxPool2d, OverlappingWindowsAddUp) {
   EXPECT_EQ(window.backward({10, 5}, call.get("argmax")), (Values{0, 15, 0}));
 }
 
-TEST(ReferenceMaxPool2d, GradientIsThatOfFiniteDifferences) {
-  const std::vector<Case> cases = {
+std::vector<Case> cases() {
+  return {
       {{2, 4, 6, 3}, {.r = 2, .s = 2, .stride_h = 2, .stride_w = 2}},
       {{1, 5, 5, 2}, {.r = 3, .s = 3, .stride_h = 1, .stride_w = 2, .pad_top = 1, .pad_left = 2}},
       {{2, 5, 3, 1}, {.r = 2, .s = 3, .stride_h = 3, .stride_w = 1, .pad_bottom = 1, .pad_right = 1}},
       {{1, 3, 3, 2}, {.r = 1, .s = 1, .stride_h = 2, .stride_w = 2}},
   };
-  for (const Case& test : cases) {
+}
+
+TEST(ReferenceMaxPool2d, ForwardIsThatOfAPaddedImage) {
+  for (const Case& test : cases()) {
+    const Window& window = test.window;
+    const Values x = distinct_values(test.x.elements(), 1);
+    const Padded image = padded(test.x, x, window, -kInfinity);
+    Values maxima, indices;
+    for_each_output(test.y(), [&](std::int64_t n, std::int64_t p, std::int64_t q, std::int64_t c) {
+      Values candidates;
+      for (int r = 0; r < window.r; ++r)
+        for (int s = 0; s < window.s; ++s)
+          candidates.push_back(image.at(n, p * window.stride_h + r, q * window.stride_w + s, c));
+      const auto largest = std::max_element(candidates.begin(), candidates.end());
+      maxima.push_back(*largest);
+      indices.push_back(static_cast<double>(largest - candidates.begin()));
+    });
+    const Call call = test.forward(x);
+    EXPECT_EQ(call.get("y"), maxima);
+    EXPECT_EQ(call.get("argmax"), indices);
+  }
+}
+
+TEST(ReferenceMaxPool2d, GradientIsThatOfFiniteDifferences) {
+  for (const Case& test : cases()) {
     for (const bool mask : {false, true}) {
       SCOPED_TRACE(fmt::format("x {} mask {}", to_string(test.x), mask));
       const Values u = distinct_values(test.x.elements(), 1), dy = random_values(test.y().elements(), 2);
