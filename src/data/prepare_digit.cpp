@@ -150,7 +150,7 @@ bool ink_is_dark(const Levels& levels, float background) {
   double dark = 0, bright = 0;
   for (const auto level : levels) {
     const float difference = static_cast<float>(level) - background;
-    const double excess = std::max(std::abs(difference) - kLeastContrast, 0.0f);
+    const double excess = static_cast<double>(std::max(std::abs(difference) - kLeastContrast, 0.0f));
     (difference < 0 ? dark : bright) += excess * excess;
   }
   return dark > bright;
