@@ -31,13 +31,13 @@ std::vector<std::byte> poison(DType dtype, std::size_t size, Poison pattern) {
   std::vector<std::byte> bytes(size, nan ? std::byte{0xA5} : std::byte{0x5A});
   switch (dtype) {
     case DType::f32:
-      repeat(bytes, nan ? 0x7FD5A5A5u : 0xF1A5A5A5u);
+      repeat(bytes, nan ? 0x7FD5A5A5u : 0xF15A5A5Au);
       break;
     case DType::bf16:
-      repeat(bytes, static_cast<std::uint16_t>(nan ? 0x7FD5u : 0xF1A5u));
+      repeat(bytes, static_cast<std::uint16_t>(nan ? 0x7FD5u : 0xF15Au));
       break;
     case DType::f64:
-      repeat(bytes, nan ? 0x7FFDA5A5A5A5A5A5u : 0xC6A5A5A5A5A5A5A5u);
+      repeat(bytes, nan ? 0x7FFDA5A5A5A5A5A5u : 0xC65A5A5A5A5A5A5Au);
       break;
     default:
       break;
