@@ -59,6 +59,7 @@
 ///   fused pooling max-pooling applied after normalisation (and after relu when set). argmax is the index
 ///                 r * S + s of the first maximum inside the window (padding never wins; a NaN in the window
 ///                 wins, the first one), so windows have at most 256 elements.
+///   relu          max(x, 0), fused or not; a NaN stays NaN, so that it is seen downstream.
 ///   mask          the gradient written is multiplied by (operand > 0), the operand being the producer's own
 ///                 forward input (for max-pooling: its output), which is a ReLU's result: the ReLU's
 ///                 backward, fused. For batchnorm.backward `mask` uses x, already a slot. y: relu masks dy by
@@ -139,7 +140,7 @@ static_assert(sizeof(StepScalars) == 64);
 /// What the `metrics` node accumulates; an f64[4] tensor on the device.
 struct Metrics {
   double loss_sum = 0;
-  double correct = 0;    ///< top-1 hits; the first maximum wins a tie
+  double correct = 0;    ///< top-1 hits; the first maximum wins a tie, a NaN among the logits is a miss
   double count = 0;      ///< samples
   double nonfinite = 0;  ///< samples whose loss was NaN or infinite
 };
