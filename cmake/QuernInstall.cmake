@@ -5,6 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set(quern_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/quern)
 get_property(quern_libraries GLOBAL PROPERTY QUERN_LIBRARIES)
+list(FILTER quern_libraries EXCLUDE REGEX "^quern_test_")  # kernels that only tests run
 
 add_library(quern INTERFACE)
 add_library(quern::quern ALIAS quern)

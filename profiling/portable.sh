@@ -20,7 +20,7 @@ static() {
 
 cmake --preset portable "-DCMAKE_CUDA_ARCHITECTURES=${1:-90}" -DZLIB_LIBRARY="$(static libz.a)" \
   -DPNG_LIBRARY="$(static libpng16.a)" >"$build.log" 2>&1 || { tail -n 30 "$build.log"; exit 3; }
-ninja -C "$build" >>"$build.log" 2>&1 || { tail -n 40 "$build.log"; exit 3; }
+ninja -C "$build" -j "$(nproc)" >>"$build.log" 2>&1 || { tail -n 40 "$build.log"; exit 3; }
 
 rm -rf -- "$package"
 mkdir -p "$package"/{bin,lib,tests}
