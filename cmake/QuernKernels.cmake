@@ -17,12 +17,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT CMAKE_CROSSCOMPILING)
 endif()
 
 # ThreadSanitizer's own runtime takes the place of the hooks.
-set(QUERN_HAVE_RACES OFF)
+set(QUERN_HAVE_RACES ON)
 if(QUERN_SANITIZE STREQUAL "thread")
   set(QUERN_HAVE_RACES OFF)
 endif()
 
 set(QUERN_EMU_FLAGS ${QUERN_EMU_ARCH_FLAGS}
+  -ftls-model=initial-exec  # threadIdx and its kin; the kernels are linked into the program, never loaded later
   -ffp-contract=off         # the same bits with and without fused multiply-adds in the machine
   -fno-strict-aliasing      # kernels read floats as float4
   -Wno-unknown-pragmas      # #pragma unroll
@@ -54,9 +55,10 @@ function(quern_kernel_library name)
   target_link_libraries(${name}_emu PRIVATE $<BUILD_INTERFACE:quern_options>)
   set(parts ${name}_emu)
   if(QUERN_HAVE_RACES)
-    # Not linked with -fsanitize=thread: src/simt/race_hooks.cpp answers the calls. Full line tables, for its reports.
+    # Not linked with -fsanitize=thread: src/simt/race_hooks.cpp answers the calls. Debug information is for its reports;
+    # binutils 2.40 takes the wrapper for the source in version 5 of the format.
     quern_emulated_copy(${name}_race race ${ARG_SOURCES})
-    target_compile_options(${name}_race PRIVATE -fsanitize=thread -g -O1 -fno-tree-loop-distribute-patterns
+    target_compile_options(${name}_race PRIVATE -fsanitize=thread -gdwarf-4 -O1 -fno-tree-loop-distribute-patterns
       -fno-omit-frame-pointer)
     target_compile_definitions(${name} INTERFACE QUERN_HAVE_RACES)
     list(APPEND parts ${name}_race)

@@ -14,8 +14,7 @@ namespace quern::kernels::QUERN_TARGET {
 
 inline constexpr int warpSize = 32;
 
-// --- Vector constructors
-// -------------------------------------------------------------------------------------------
+// --- Vector constructors -----------------------------------------------------------------------
 
 #define QUERN_MAKE2(type, element)                         \
   __forceinline__ type make_##type(element x, element y) { \
@@ -46,8 +45,7 @@ __forceinline__ float3 make_float3(float x, float y, float z) {
   return float3{x, y, z};
 }
 
-// --- Barriers and fences
-// -------------------------------------------------------------------------------------------
+// --- Barriers and fences -----------------------------------------------------------------------
 
 __forceinline__ void __syncthreads(QUERN_SITE) {
   simt::sync_threads(site);
@@ -65,22 +63,17 @@ __forceinline__ void __syncwarp(unsigned mask = simt::kFullMask, QUERN_SITE) {
   simt::sync_warp(mask, site);
 }
 __forceinline__ void __threadfence() {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  simt::note_fence();
+  simt::fence();
 }
-__forceinline__ void __threadfence_block() {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
+// One worker runs all threads of a block, in program order.
+__forceinline__ void __threadfence_block() {}
 __forceinline__ void __trap(QUERN_SITE) {
   simt::fail_collective("__trap() was called", site);
 }
 
-// --- Warp votes, shuffles, matches and reductions
-// ------------------------------------------------------------------
+// --- Warp votes, shuffles, matches and reductions. __activemask is absent on purpose: its value is the
+// scheduler's. ---
 
-__forceinline__ unsigned __activemask() {
-  return simt::active_mask();
-}
 __forceinline__ unsigned __ballot_sync(unsigned mask, int predicate, QUERN_SITE) {
   return simt::warp_ballot("__ballot_sync", mask, predicate != 0, site);
 }
@@ -139,8 +132,7 @@ QUERN_WARP_REDUCE(__reduce_or_sync, unsigned, bit_or)
 QUERN_WARP_REDUCE(__reduce_xor_sync, unsigned, bit_xor)
 #undef QUERN_WARP_REDUCE
 
-// --- Atomics. Float atomics are absent on purpose: their order would change results.
-// -----------------------------------
+// --- Atomics. Float atomics are absent on purpose: their order would change results. -----------
 
 template <class T, auto change>
 __forceinline__ T read_modify_write(T* address, T operand, simt::Site site) {
@@ -191,8 +183,7 @@ QUERN_ATOMIC_CAS(unsigned)
 QUERN_ATOMIC_CAS(unsigned long long)
 #undef QUERN_ATOMIC_CAS
 
-// --- Loads and stores with cache hints
-// -------------------------------------------------------------------------------
+// --- Loads and stores with cache hints ---------------------------------------------------------
 
 #define QUERN_LOAD(function)                     \
   template <class T>                             \
@@ -215,8 +206,7 @@ QUERN_STORE(__stcs)
 QUERN_STORE(__stwt)
 #undef QUERN_STORE
 
-// --- Integer functions
-// ---------------------------------------------------------------------------------------------
+// --- Integer functions -------------------------------------------------------------------------
 
 __forceinline__ int __popc(unsigned x) {
   return std::popcount(x);
@@ -272,8 +262,7 @@ __forceinline__ T max(T a, T b) {
     return a < b ? b : a;
 }
 
-// --- Conversions and bit casts
-// ---------------------------------------------------------------------------------------
+// --- Conversions and bit casts -----------------------------------------------------------------
 
 __forceinline__ unsigned __float_as_uint(float x) {
   return std::bit_cast<unsigned>(x);
@@ -323,8 +312,7 @@ __forceinline__ float __uint2float_rn(unsigned x) {
   return static_cast<float>(x);
 }
 
-// --- Arithmetic with fixed rounding, and the fast approximations: here they are exact to the last bits
-// --------------------
+// --- Arithmetic with fixed rounding, and the fast approximations: here they are exact to the last bits ---
 
 __forceinline__ float __fadd_rn(float x, float y) {
   return x + y;

@@ -211,8 +211,7 @@ void Block::thread_ended() {
     if (try_complete(w, w * kWarpSize + std::countr_zero(lanes))) break;
 }
 
-// --- Barriers
-// ------------------------------------------------------------------------------------------------------
+// --- Barriers ----------------------------------------------------------------------------------
 
 /// Notes the current thread's arrival; true when it was the last.
 bool Block::arrive(int id, int threads, Site site) {
@@ -221,7 +220,7 @@ bool Block::arrive(int id, int threads, Site site) {
     barrier.expected = threads;
     barrier.site = site;
     barrier.mixed = false;
-    barrier.warps = 0;
+    barrier.lanes.fill(0);
   } else if (barrier.expected != threads) {
     fail(FaultKind::divergent_barrier,
          fmt::format("barrier {} is used with {} threads here and with {} at {}:{}", id, threads,
@@ -230,7 +229,9 @@ bool Block::arrive(int id, int threads, Site site) {
   } else if (id == 0 && !same_place(barrier.site, site)) {
     barrier.mixed = true;
   }
-  barrier.warps |= bit(thread_ / kWarpSize);
+  const int w = thread_ / kWarpSize;
+  if (++barrier.lanes[static_cast<std::size_t>(w)] == kWarpSize && id != 0 && observer_ != nullptr)
+    observer_->warp_arrives(id, w);
   return ++barrier.arrived == barrier.expected;
 }
 
@@ -243,12 +244,19 @@ void Block::release(int id) {
     set_ready(t);
   }
   barrier.arrived = 0;
+  for (std::uint8_t& lanes : barrier.lanes) {
+    if (id != 0 && lanes != 0 && lanes != kWarpSize)
+      fail(FaultKind::collective,
+           fmt::format("barrier {} is reached by {} lanes of a warp: it counts whole warps", id, lanes),
+           barrier.site);
+    lanes = 0;
+  }
   if (id == 0) from_the_start_ = order_ != Order::random;
   if (observer_ == nullptr) return;
   if (id == 0)
     observer_->block_synchronised();
   else
-    observer_->warps_synchronised(barrier.warps, waiting_warps);
+    observer_->warps_released(id, waiting_warps);
 }
 
 void Block::barrier(int id, int threads, Site site) {
@@ -286,8 +294,7 @@ void Block::barrier_arrive(int id, int threads, Site site) {
   if (arrive(id, threads, site)) release(id);
 }
 
-// --- Warp collectives
-// ----------------------------------------------------------------------------------------------
+// --- Warp collectives --------------------------------------------------------------------------
 
 void Block::collective(const char* name, unsigned mask, void* payload, Exchange exchange, bool aligned,
                        Site site) {
@@ -352,12 +359,7 @@ void Block::sync_warp(unsigned mask, Site site) {
   collective("__syncwarp", mask, nullptr, nullptr, false, site);
 }
 
-unsigned Block::active_mask() const {
-  return warps_[static_cast<std::size_t>(thread_ / kWarpSize)].alive;
-}
-
-// --- Memory
-// --------------------------------------------------------------------------------------------------------
+// --- Memory ------------------------------------------------------------------------------------
 
 void* Block::static_shared(const void* key, const char* name, std::size_t bytes, std::size_t alignment) {
   void* const array = arena_.find_or_add(key, name, bytes, alignment);

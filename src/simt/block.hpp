@@ -35,7 +35,6 @@ class Block {
   int vote_barrier(int predicate, Vote vote, Site site);
   void barrier_arrive(int id, int threads, Site site);
   void sync_warp(unsigned mask, Site site);
-  unsigned active_mask() const;
   void collective(const char* name, unsigned mask, void* payload, Exchange exchange, bool aligned, Site site);
   void* static_shared(const void* key, const char* name, std::size_t bytes, std::size_t alignment);
   void* carve_dynamic(std::size_t offset, std::size_t bytes, std::size_t alignment, Site site);
@@ -45,6 +44,8 @@ class Block {
   void async_copy(void* shared, const void* global, unsigned bytes, unsigned source_bytes, Site site);
   void async_commit();
   void async_wait(unsigned pending_groups, bool uncommitted_too);
+  /// Ends the block at once; why is known elsewhere.
+  [[noreturn]] void abandon() { finish(Fault{}); }
   [[noreturn]] void fail(FaultKind kind, std::string message, Site site);
 
   SharedArena& arena() { return arena_; }
@@ -94,7 +95,7 @@ class Block {
     int arrived = 0;
     bool mixed = false;  ///< threads came to it at different places
     Site site;
-    std::uint32_t warps = 0;  ///< warps of which a thread has arrived
+    std::array<std::uint8_t, kMaxWarps> lanes{};  ///< how many of each warp have arrived
   };
 
   static void fiber_main();

@@ -8,6 +8,9 @@
 
 #include "simt/block.hpp"
 #include "simt/memory.hpp"
+#ifdef QUERN_HAVE_RACES
+#include "simt/race_detector.hpp"
+#endif
 #include "simt/simt.hpp"
 #include "simt/worker_pool.hpp"
 
@@ -112,6 +115,13 @@ void run_grid(const GridLaunch& launch) {
   check_limits(launch, config);
   const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   const std::vector<std::uint64_t> order = start_order(blocks, config);
+#ifdef QUERN_HAVE_RACES
+  static RaceDetector watcher;
+  RaceDetector* const detector = launch.instrumented ? &watcher : nullptr;
+  if (detector != nullptr) detector->launch_begins(launch);
+#else
+  Observer* const detector = nullptr;
+#endif
 
   // Blocks are claimed in order, and none is claimed after a fault: all before the first faulty one have run,
   // so that the fault reported does not depend on the number of workers.
@@ -127,7 +137,7 @@ void run_grid(const GridLaunch& launch) {
       if (position >= blocks) return;
       const std::uint64_t linear = order.empty() ? position : order[position];
       std::optional<Fault> found =
-          block.run(launch, config, block_position(linear, launch.grid), linear, nullptr);
+          block.run(launch, config, block_position(linear, launch.grid), linear, detector);
       if (!found) continue;
       const std::lock_guard guard(fault_mutex);
       failed = true;
@@ -137,11 +147,15 @@ void run_grid(const GridLaunch& launch) {
       }
     }
   };
-  pool().run(static_cast<int>(std::min<std::uint64_t>(blocks, static_cast<std::uint64_t>(config.workers))),
-             work);
+  // The detector watches one block at a time.
+  const auto workers = static_cast<std::uint64_t>(detector != nullptr ? 1 : config.workers);
+  pool().run(static_cast<int>(std::min(blocks, workers)), work);
 
   std::vector<Fault> faults;
-  if (fault) faults.push_back(std::move(*fault));
+#ifdef QUERN_HAVE_RACES
+  if (detector != nullptr) faults = detector->launch_ends();
+#endif
+  if (fault && !fault->kernel.empty()) faults.push_back(std::move(*fault));
   if (std::optional<std::string> overrun = check_guards()) {
     Fault found;
     found.kind = FaultKind::global_overrun;
@@ -152,8 +166,7 @@ void run_grid(const GridLaunch& launch) {
   if (!faults.empty()) throw KernelFault(std::move(faults));
 }
 
-// --- Requests of emulated threads
-// ----------------------------------------------------------------------------------
+// --- Requests of emulated threads --------------------------------------------------------------
 
 void sync_threads(Site site) {
   Block::current()->barrier(0, 0, site);
@@ -183,9 +196,6 @@ void named_barrier_arrive(int id, int threads, Site site) {
 }
 void sync_warp(unsigned mask, Site site) {
   Block::current()->sync_warp(mask, site);
-}
-unsigned active_mask() {
-  return Block::current()->active_mask();
 }
 void warp_collective(const char* name, unsigned mask, void* payload, Exchange exchange, bool aligned,
                      Site site) {
@@ -249,7 +259,8 @@ void note_write(const void* address, std::size_t bytes, Site site) {
 void note_atomic(const void* address, std::size_t bytes, Site site) {
   note(address, bytes, Observer::Access::atomic, site);
 }
-void note_fence() {
+void fence() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (Observer* const observer = Block::current()->observer()) observer->fence();
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <new>
 
+#include "simt/bits.hpp"
 #include "simt/poison.hpp"
 #include "simt/shared_arena.hpp"
 
@@ -54,25 +55,12 @@ std::size_t first_damage(std::byte* zone) {
 }  // namespace
 
 void MemoryRange::set_initialised(std::size_t offset, std::size_t count, bool value) {
-  std::size_t at = offset;
-  const std::size_t end = offset + count;
-  const auto set_one = [&] {
-    const auto bit = static_cast<std::uint8_t>(1u << (at % 8));
-    auto& byte = initialised[at / 8];
-    byte = static_cast<std::uint8_t>(value ? byte | bit : byte & ~bit);
-    ++at;
-  };
-  while (at < end && at % 8 != 0) set_one();
-  if (end - at >= 8) {
-    std::memset(initialised.data() + at / 8, value ? 0xff : 0, (end - at) / 8);
-    at += (end - at) / 8 * 8;
-  }
-  while (at < end) set_one();
+  set_bits(initialised, offset, count, value);
 }
 
 bool MemoryRange::is_initialised(std::size_t offset, std::size_t count) const {
   for (std::size_t at = offset; at < offset + count; ++at) {
-    if ((initialised[at / 8] >> (at % 8) & 1) != 0) continue;
+    if (bit_at(initialised, at)) continue;
     // Written behind the detector's back, by a plain launch or by the host: no longer what an allocation is
     // filled with.
     if (base[at] != static_cast<std::byte>(kUninitialised)) continue;
@@ -138,10 +126,8 @@ void copy_initialised(const void* to, const void* from, std::size_t bytes) {
   if (target == nullptr || source == nullptr) return;
   const auto target_offset = static_cast<std::size_t>(static_cast<const std::byte*>(to) - target->base);
   const auto source_offset = static_cast<std::size_t>(static_cast<const std::byte*>(from) - source->base);
-  for (std::size_t i = 0; i < bytes; ++i) {
-    const bool known = (source->initialised[(source_offset + i) / 8] >> ((source_offset + i) % 8) & 1) != 0;
-    target->set_initialised(target_offset + i, 1, known);
-  }
+  for (std::size_t i = 0; i < bytes; ++i)
+    target->set_initialised(target_offset + i, 1, bit_at(source->initialised, source_offset + i));
 }
 
 std::vector<MemoryRange*> device_memory_ranges() {

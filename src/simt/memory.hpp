@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "simt/shadow.hpp"
 #include "simt/simt.hpp"
 
 namespace quern::simt {
@@ -19,6 +20,7 @@ struct MemoryRange {
   std::size_t bytes = 0;
   bool guarded = false;                   ///< made by allocate_device_memory, with guard zones around it
   std::vector<std::uint8_t> initialised;  ///< one bit a byte
+  ShadowRange shadow;                     ///< of the race detector; empty before the first launch it watches
 
   bool contains(const void* address, std::size_t size) const {
     const auto* const at = static_cast<const std::byte*>(address);

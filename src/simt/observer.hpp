@@ -22,8 +22,10 @@ class Observer {
   virtual void block_synchronised() {}
   /// The lanes of `mask` (all alive ones of the warp if `whole`) have met with memory ordering.
   virtual void warp_synchronised(int /*warp*/, unsigned /*mask*/, bool /*whole*/) {}
-  /// Named barrier: the warps of `arrived` have met; those of `waiting` learn of what all of them did before.
-  virtual void warps_synchronised(std::uint32_t /*arrived*/, std::uint32_t /*waiting*/) {}
+  /// All lanes of a warp have come to a named barrier.
+  virtual void warp_arrives(int /*barrier*/, int /*warp*/) {}
+  /// The named barrier is complete: the warps of `waiting` learn of what all that arrived did before.
+  virtual void warps_released(int /*barrier*/, std::uint32_t /*waiting*/) {}
 
   enum class Access : std::uint8_t { read, write, atomic, async_begin, async_arrive };
   virtual void access(const void* /*address*/, std::size_t /*bytes*/, Access, Site) {}

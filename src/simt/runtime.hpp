@@ -36,8 +36,7 @@ struct GridLaunch {
 /// Runs every block of the grid. Throws KernelFault.
 void run_grid(const GridLaunch& launch);
 
-// --- Synchronisation. Each returns when all threads concerned have arrived.
-// -----------------------------------------
+// --- Synchronisation. Each returns when all threads concerned have arrived. --------------------
 
 void sync_threads(Site site);
 /// Barrier over the block that also reduces a predicate over its threads.
@@ -47,8 +46,6 @@ int sync_threads_vote(int predicate, Vote vote, Site site);
 void named_barrier_sync(int id, int threads, Site site);
 void named_barrier_arrive(int id, int threads, Site site);
 void sync_warp(unsigned mask, Site site);
-/// Lanes of the current warp that exist and have not ended.
-unsigned active_mask();
 
 /// A warp collective: every lane of `mask` hands in a payload of the same type; the last to arrive runs
 /// `exchange` over all of them (null for lanes outside the mask, or that never existed or have ended), which
@@ -68,8 +65,7 @@ int lane_index();
 /// read.
 void check_shared_read(const void* address, unsigned bytes, const char* what, Site site);
 
-// --- Shared memory
-// -------------------------------------------------------------------------------------------------
+// --- Shared memory -----------------------------------------------------------------------------
 
 /// The block's array that belongs to `key` (an object of static storage, one per declaration and
 /// instantiation).
@@ -80,8 +76,7 @@ std::size_t dynamic_shared_bytes();
 /// The piece of it that starts at byte `offset`, as an array of its own between red zones.
 void* carve_dynamic_shared(std::size_t offset, std::size_t bytes, std::size_t alignment, Site site);
 
-// --- Asynchronous copies: bytes arrive at the wait and are NaN until then
-// ---------------------------------------------
+// --- Asynchronous copies: bytes arrive at the wait and are NaN until then ----------------------
 
 /// Copies `source_bytes` and zero-fills up to `bytes`.
 void async_copy(void* shared, const void* global, unsigned bytes, unsigned source_bytes, Site site);
@@ -90,13 +85,13 @@ void async_copy_commit();
 void async_copy_wait_group(unsigned pending);
 void async_copy_wait_all();
 
-// --- Accesses that the compiler's instrumentation does not see
-// -----------------------------------------------------
+// --- Accesses that the compiler's instrumentation does not see ---------------------------------
 
 void note_read(const void* address, std::size_t bytes, Site site);
 void note_write(const void* address, std::size_t bytes, Site site);
-/// An atomic access; `fence` notes __threadfence.
 void note_atomic(const void* address, std::size_t bytes, Site site);
-void note_fence();
+
+/// __threadfence
+void fence();
 
 }  // namespace quern::simt

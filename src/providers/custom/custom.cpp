@@ -16,7 +16,18 @@ Refusal needs_f32(const OpDesc& desc) {
 
 void add_custom(Registry& registry) {
   add_add(registry);
+  add_avgpool2d(registry);
+  add_batchnorm(registry);
+  add_conv2d(registry);
+  add_dropout(registry);
+  add_ema(registry);
+  add_global_avgpool(registry);
+  add_input_batch(registry);
+  add_maxpool2d(registry);
+  add_metrics(registry);
+  add_optimizer(registry);
   add_relu(registry);
+  add_softmax_xent(registry);
 }
 
 }  // namespace quern

@@ -62,17 +62,32 @@ struct KernelEntry {
   std::function<void(Args&, const RunArgs&)> bind;
   /// Bytes of workspace for these arguments; none if left empty.
   std::function<std::size_t(const Args&)> workspace = {};
+  /// Counters for blocks that wait for each other's results: how many `Args::counters`, an `unsigned*`, must point to. They
+  /// are zero before the first launch, and every launch leaves them zero. They belong to one executable, whose launches must
+  /// follow each other. None if left empty.
+  std::function<std::size_t(const Args&)> counters = {};
 };
 
 template <class Args>
 class KernelExecutable final : public Executable {
  public:
-  KernelExecutable(const KernelEntry<Args>& entry, const OpDesc& desc, const DeviceInfo& device)
-      : device_(device.kind),
+  KernelExecutable(const KernelEntry<Args>& entry, const OpDesc& desc, Device& device)
+      : device_(device.info().kind),
         launchers_(entry.launchers),
         bind_(entry.bind),
-        args_(entry.plan(desc, device)),
-        workspace_bytes_(entry.workspace ? entry.workspace(args_) : 0) {}
+        args_(entry.plan(desc, device.info())),
+        workspace_bytes_(entry.workspace ? entry.workspace(args_) : 0) {
+    const std::size_t counters = entry.counters ? entry.counters(args_) : 0;
+    if constexpr (requires(Args& args, unsigned* pointer) { args.counters = pointer; }) {
+      if (counters == 0) return;
+      counters_ = Buffer(device, counters * sizeof(unsigned));
+      device.fill(counters_.data(), 0, counters_.size(), device.stream());
+      device.synchronize(device.stream());
+      args_.counters = static_cast<unsigned*>(counters_.data());
+    } else {
+      QUERN_REQUIRE(counters == 0, "{}: the arguments have no place for counters", entry.name);
+    }
+  }
 
   std::size_t workspace_bytes() const override { return workspace_bytes_; }
 
@@ -87,6 +102,7 @@ class KernelExecutable final : public Executable {
   std::function<void(Args&, const RunArgs&)> bind_;
   Args args_;
   std::size_t workspace_bytes_;
+  Buffer counters_;
 };
 
 /// Adds the entry for every device that this build can run it on.
@@ -102,7 +118,7 @@ void add_kernel(Registry& registry, KernelEntry<Args> entry) {
     implementation.exact = shared->exact;
     implementation.refusal = shared->refusal;
     implementation.prepare = [shared](const OpDesc& desc, Device& on) -> std::unique_ptr<Executable> {
-      return std::make_unique<KernelExecutable<Args>>(*shared, desc, on.info());
+      return std::make_unique<KernelExecutable<Args>>(*shared, desc, on);
     };
     registry.add(std::move(implementation));
   };
@@ -125,6 +141,17 @@ Refusal needs_f32(const OpDesc& desc);
 
 // One function an op stem, in a file of its name.
 void add_add(Registry& registry);
+void add_avgpool2d(Registry& registry);
+void add_batchnorm(Registry& registry);
+void add_conv2d(Registry& registry);
+void add_dropout(Registry& registry);
+void add_ema(Registry& registry);
+void add_global_avgpool(Registry& registry);
+void add_input_batch(Registry& registry);
+void add_maxpool2d(Registry& registry);
+void add_metrics(Registry& registry);
+void add_optimizer(Registry& registry);
 void add_relu(Registry& registry);
+void add_softmax_xent(Registry& registry);
 
 }  // namespace quern

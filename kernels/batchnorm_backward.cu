@@ -1,0 +1,185 @@
+// Batch normalisation, backward.
+//
+//   dbeta = sum g, dgamma = sum g * xhat, dx = gamma / sqrt(var + eps) * (g - dbeta / rows - xhat * dgamma /
+//   rows), with xhat = (x - mean) / sqrt(var + eps) and g the gradient behind the fused ReLU and pooling
+//   (Ioffe & Szegedy 2015).
+//
+// Versions
+//   1  Three launches: partial sums over rows, a small merge, and the pass that writes dx. Where pooled, the
+//   sums run over the
+//      pooled gradient (a quarter of the rows for 2x2) and fetch x where the maximum was, since g is zero
+//      elsewhere; the last pass gathers g from the windows over each element. All in a fixed order.
+//      Predicted: the last pass at 80 % of its floor beyond the second-level cache, the sums at half of
+//      theirs because x is fetched in single words; not measured yet.
+//
+// Floor of the seed net's first layer (x 28 x 28 x 32, pooled 2x2, masked): sums 4 bytes an element of x
+// (1.25 for the pooled gradient and its bytes, the rest x itself, at most), dx 4 + 1.25 + 4. Batch 64: 21
+// MB, 4.4 us at an H200's 4.8 TB/s; batch 1024: 340 MB, 71 us. Three launches.
+
+#include "kernels/batchnorm.cuh"
+#include "kernels/batchnorm_rows.cuh"
+#include "kernels/pooling.cuh"
+
+namespace quern::kernels::QUERN_TARGET {
+
+namespace {
+
+// The gradient behind the ReLU that follows the normalisation, at element `offset` of dy.
+template <int width>
+__device__ __forceinline__ Channels<width> rectified(const BatchNormBackwardArgs& args, std::int64_t offset) {
+  Channels<width> g = load_channels<width>(args.dy + offset);
+  if (args.y != nullptr) {
+    const Channels<width> y = load_channels<width>(args.y + offset);
+#pragma unroll
+    for (int i = 0; i < width; ++i) g.v[i] = y.v[i] > 0.0f ? g.v[i] : 0.0f;
+  }
+  return g;
+}
+
+// Where the maximum of pooled row `row` lies in x, by its tap.
+__device__ __forceinline__ std::int64_t winner_offset(const BatchNormBackwardArgs& args, std::int64_t row,
+                                                      int tap, int c) {
+  const PoolWindow& w = args.window;
+  const auto q = static_cast<int>(row % w.out_width);
+  const auto p = static_cast<int>(row / w.out_width % w.out_height);
+  const auto n = static_cast<int>(row / (static_cast<std::int64_t>(w.out_width) * w.out_height));
+  return offset_of(n, p * w.stride_h - w.pad_top + tap / w.s, q * w.stride_w - w.pad_left + tap % w.s, c,
+                   w.height, w.width, args.channels);
+}
+
+template <int width>
+struct Sums {
+  float g[width], g_xhat[width];
+};
+
+// Shapes: dy [grad_rows, C] (pooled rows where pooled), x [rows, C] -> partials [row_blocks, 2, C]. Grid
+// (channel groups, row_blocks).
+template <int width, bool pool>
+__global__ void __launch_bounds__(kNormThreads)
+    partial_sums_kernel(const __grid_constant__ BatchNormBackwardArgs args, std::int64_t grad_rows,
+                        RowTiling tiling) {
+  const RowLane lane(tiling, grad_rows, args.channels);
+  Sums<width> sums{};
+  if (lane.active) {
+    const Channels<width> mean = load_channels<width>(args.saved + lane.channel);
+    const Channels<width> inverse = load_channels<width>(args.saved + args.channels + lane.channel);
+    for (std::int64_t row = lane.row_begin; row < lane.row_end; row += lane.row_step) {
+      const std::int64_t offset = row * args.channels + lane.channel;
+      const Channels<width> g = rectified<width>(args, offset);
+      Channels<width> x;
+      if constexpr (pool) {
+        const Indices<width> winner = load_indices<width>(args.argmax + offset);
+#pragma unroll
+        for (int i = 0; i < width; ++i)
+          x.v[i] = args.x[winner_offset(args, row, winner.v[i], lane.channel + i)];
+      } else {
+        x = load_channels<width>(args.x + offset);
+      }
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        sums.g[i] += g.v[i];
+        sums.g_xhat[i] = fmaf(g.v[i], (x.v[i] - mean.v[i]) * inverse.v[i], sums.g_xhat[i]);
+      }
+    }
+  }
+  QUERN_SHARED(parts, Sums<width>[kNormThreads]);
+  reduce_rows(tiling, parts, sums, [](Sums<width>& a, const Sums<width>& b) {
+#pragma unroll
+    for (int i = 0; i < width; ++i) {
+      a.g[i] += b.g[i];
+      a.g_xhat[i] += b.g_xhat[i];
+    }
+  });
+  if (!lane.active || lane.row_lane != 0) return;
+  float* const out =
+      args.workspace + static_cast<std::int64_t>(blockIdx.y) * 2 * args.channels + lane.channel;
+#pragma unroll
+  for (int i = 0; i < width; ++i) {
+    out[i] = parts[threadIdx.x].g[i];
+    out[args.channels + i] = parts[threadIdx.x].g_xhat[i];
+  }
+}
+
+// Shapes: partials [row_blocks, 2, C] -> dgamma, dbeta [C]. A warp a channel, grid ceil(C / 8).
+__global__ void __launch_bounds__(kNormThreads)
+    merge_sums_kernel(const float* partials, float* dgamma, float* dbeta, int row_blocks, int channels) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int channel = static_cast<int>(blockIdx.x) * (kNormThreads / 32) + static_cast<int>(threadIdx.x) / 32;
+  float g = 0, g_xhat = 0;
+  if (channel < channels)
+    for (int block = lane; block < row_blocks; block += 32) {
+      const float* const part = partials + static_cast<std::int64_t>(block) * 2 * channels + channel;
+      g += part[0];
+      g_xhat += part[channels];
+    }
+  g = warp_sum(g);
+  g_xhat = warp_sum(g_xhat);
+  if (lane != 0 || channel >= channels) return;
+  dbeta[channel] = g;
+  dgamma[channel] = g_xhat;
+}
+
+// Shapes: x and dx [rows, C], dy [rows, C] or pooled [N,P,Q,C]; a thread has `width` channels of one element
+// of x.
+template <int width, bool pool>
+__global__ void __launch_bounds__(kNormThreads)
+    input_gradient_kernel(const __grid_constant__ BatchNormBackwardArgs args, std::int64_t threads) {
+  const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kNormThreads + threadIdx.x;
+  if (thread >= threads) return;
+  const std::int64_t offset = thread * width;
+  const auto c = static_cast<int>(offset % args.channels);
+  Channels<width> g;
+  if constexpr (pool) {
+    const Place at = place_of<width>(thread, args.window.height, args.window.width, args.channels);
+    g = maximum_gradient<width>(args.window, args.channels, at, args.argmax,
+                                [&](std::int64_t pooled) { return rectified<width>(args, pooled); });
+  } else {
+    g = rectified<width>(args, offset);
+  }
+  const Channels<width> x = load_channels<width>(args.x + offset);
+  const Channels<width> mean = load_channels<width>(args.saved + c);
+  const Channels<width> inverse = load_channels<width>(args.saved + args.channels + c);
+  const Channels<width> gamma = load_channels<width>(args.gamma + c);
+  const auto rows = static_cast<float>(args.rows);
+  Channels<width> dx;
+#pragma unroll
+  for (int i = 0; i < width; ++i) {
+    const float xhat = (x.v[i] - mean.v[i]) * inverse.v[i];
+    const float centred = g.v[i] - args.dbeta[c + i] / rows - xhat * (args.dgamma[c + i] / rows);
+    dx.v[i] = !args.mask || x.v[i] > 0.0f ? gamma.v[i] * inverse.v[i] * centred : 0.0f;
+  }
+  store_channels<width>(args.dx + offset, dx);
+}
+
+}  // namespace
+
+void batchnorm_backward(const BatchNormBackwardArgs& args, Stream stream) {
+  const PoolWindow& w = args.window;
+  const std::int64_t grad_rows =
+      args.pool ? args.rows / (static_cast<std::int64_t>(w.height) * w.width) * w.out_height * w.out_width
+                : args.rows;
+  const RowTiling tiling = row_tiling(grad_rows, args.channels);
+  const bool quads = tiling.width == 4;
+  const dim3 grid(static_cast<unsigned>((args.channels / tiling.width + tiling.lanes - 1) / tiling.lanes),
+                  static_cast<unsigned>(tiling.row_blocks));
+  const auto sums = args.pool ? quads ? QUERN_KERNEL(partial_sums_kernel<4, true>)
+                                      : QUERN_KERNEL(partial_sums_kernel<1, true>)
+                    : quads ? QUERN_KERNEL(partial_sums_kernel<4, false>)
+                              : QUERN_KERNEL(partial_sums_kernel<1, false>);
+  launch(sums, grid, kNormThreads, 0, stream, args, grad_rows, tiling);
+
+  constexpr int kChannelsPerBlock = kNormThreads / 32;
+  launch(QUERN_KERNEL(merge_sums_kernel),
+         static_cast<unsigned>((args.channels + kChannelsPerBlock - 1) / kChannelsPerBlock), kNormThreads, 0,
+         stream, args.workspace, args.dgamma, args.dbeta, tiling.row_blocks, args.channels);
+
+  const std::int64_t threads = args.rows * (args.channels / tiling.width);
+  const auto gradient = args.pool ? quads ? QUERN_KERNEL(input_gradient_kernel<4, true>)
+                                          : QUERN_KERNEL(input_gradient_kernel<1, true>)
+                        : quads ? QUERN_KERNEL(input_gradient_kernel<4, false>)
+                                  : QUERN_KERNEL(input_gradient_kernel<1, false>);
+  launch(gradient, static_cast<unsigned>((threads + kNormThreads - 1) / kNormThreads), kNormThreads, 0,
+         stream, args, threads);
+}
+
+}  // namespace quern::kernels::QUERN_TARGET

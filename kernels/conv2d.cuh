@@ -1,0 +1,141 @@
+#pragma once
+
+/// Two-dimensional convolution. Contracts of conv2d.forward, conv2d.backward_data and conv2d.backward_weights
+/// in quern/op.hpp; activations NHWC, weights KRSC, weights and their gradients fp32. Outputs are
+/// overwritten.
+///
+/// Kernels, by what they serve (the refusals are in src/providers/custom/conv2d.cpp):
+///
+///   *_direct   few input channels: a patch fits into registers, no tensor core could be fed
+///   *_bf16     implicit matrix product on tensor cores, activations stored as bf16
+///   *_tf32     the same for fp32 activations, operands rounded to tf32
+///   *_fp32     the same in full precision on the CUDA cores
+///   *_general  everything: any groups, any mixture of fp32 and bf16 activations, any size
+///
+/// The implicit products take any window, stride, padding and dilation, one group, tensors of fewer than 2^30
+/// elements, images of up to 16384 rows and columns with their padding, and at most 128 filter taps. All addresses are multiples of
+/// 16 bytes.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm/plan.hpp"
+#include "kernels/launcher.hpp"
+
+namespace quern::kernels {
+
+struct Conv2dShape {
+  int n = 0, h = 0, w = 0, c = 0;  ///< x [n, h, w, c]
+  int k = 0, r = 1, s = 1;         ///< w [k, r, s, c / groups]
+  int p = 0, q = 0;                ///< y [n, p, q, k]
+  int stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1;
+  int groups = 1;
+
+  std::int64_t pixels() const { return std::int64_t{n} * p * q; }
+  std::int64_t patch() const { return std::int64_t{r} * s * (c / groups); }
+};
+
+struct Conv2dForwardArgs {
+  Conv2dShape shape;
+  const void* x = nullptr;
+  const float* w = nullptr;
+  const float* bias = nullptr;  ///< [k] or null
+  void* y = nullptr;
+  float* stats = nullptr;  ///< [2, k], mean and biased variance of y as stored; or null
+  bool relu = false;
+  bool with_stats = false;  ///< stats will not be null
+  bool x_bf16 = false, y_bf16 = false;
+  GemmPlan plan;
+  float* workspace = nullptr;    ///< conv2d_*_workspace() bytes, 16-byte aligned; undefined before and after
+  unsigned* counters = nullptr;  ///< conv2d_*_counters(); all zero before and after every launch
+};
+
+struct Conv2dBackwardDataArgs {
+  Conv2dShape shape;
+  const void* dy = nullptr;
+  const float* w = nullptr;
+  const void* x = nullptr;  ///< the mask: dx = 0 where not x > 0; or null
+  void* dx = nullptr;
+  bool dy_bf16 = false, dx_bf16 = false, x_bf16 = false;
+  GemmPlan plan;
+  float* workspace = nullptr;
+  unsigned* counters = nullptr;
+};
+
+struct Conv2dBackwardWeightsArgs {
+  Conv2dShape shape;
+  const void* dy = nullptr;
+  const void* x = nullptr;
+  float* dw = nullptr;
+  float* dbias = nullptr;  ///< [k] or null
+  bool with_bias = false;  ///< dbias will not be null
+  bool dy_bf16 = false, x_bf16 = false;
+  GemmPlan plan;
+  float* workspace = nullptr;
+  unsigned* counters = nullptr;
+};
+
+// The products behind the implicit kernels. `chunk`: elements of an activation in 16 bytes.
+
+inline GemmProblem conv2d_forward_problem(const Conv2dShape& s, int chunk) {
+  return {s.pixels(), s.k, s.patch(), 1, s.c % chunk == 0};
+}
+/// One product for each phase of the stride: input pixels of one phase see the same filter taps.
+inline GemmProblem conv2d_backward_data_problem(const Conv2dShape& s, int chunk) {
+  const std::int64_t pixels = s.n * ceil_div(s.h, s.stride_h) * ceil_div(s.w, s.stride_w);
+  const std::int64_t taps = ceil_div(s.r, s.stride_h) * ceil_div(s.s, s.stride_w);
+  return {pixels, s.c, taps * s.k, s.stride_h * s.stride_w, s.c % 4 == 0 && s.k % chunk == 0};
+}
+inline GemmProblem conv2d_backward_weights_problem(const Conv2dShape& s, int chunk) {
+  return {s.k, s.patch(), s.pixels(), 1, s.c % chunk == 0 && s.k % chunk == 0};
+}
+
+// What the implicit kernels need of memory.
+
+inline std::size_t conv2d_forward_workspace(const Conv2dForwardArgs& args) {
+  const GemmProblem problem = conv2d_forward_problem(args.shape, 1);
+  const auto stats = args.with_stats ? stats_floats(tiles_m(problem, args.plan.tile),
+                                                    tiles_n(problem, args.plan.tile), problem.n)
+                                     : 0;
+  return (split_floats(problem, args.plan, 0) + stats) * sizeof(float);
+}
+inline std::size_t conv2d_forward_counters(const Conv2dForwardArgs& args) {
+  const GemmProblem problem = conv2d_forward_problem(args.shape, 1);
+  const auto stats = args.with_stats
+                         ? stats_counters(tiles_m(problem, args.plan.tile), tiles_n(problem, args.plan.tile))
+                         : 0;
+  return split_counters(problem, args.plan) + stats;
+}
+inline std::size_t conv2d_backward_data_workspace(const Conv2dBackwardDataArgs& args) {
+  return split_floats(conv2d_backward_data_problem(args.shape, 1), args.plan, 0) * sizeof(float);
+}
+inline std::size_t conv2d_backward_data_counters(const Conv2dBackwardDataArgs& args) {
+  return split_counters(conv2d_backward_data_problem(args.shape, 1), args.plan);
+}
+inline std::size_t conv2d_backward_weights_workspace(const Conv2dBackwardWeightsArgs& args) {
+  return split_floats(conv2d_backward_weights_problem(args.shape, 1), args.plan, args.with_bias ? 1 : 0) *
+         sizeof(float);
+}
+inline std::size_t conv2d_backward_weights_counters(const Conv2dBackwardWeightsArgs& args) {
+  return split_counters(conv2d_backward_weights_problem(args.shape, 1), args.plan);
+}
+
+QUERN_DECLARE_LAUNCHER(conv2d_forward_fp32, Conv2dForwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_forward_tf32, Conv2dForwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_forward_bf16, Conv2dForwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_forward_direct, Conv2dForwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_forward_general, Conv2dForwardArgs);
+
+QUERN_DECLARE_LAUNCHER(conv2d_backward_data_fp32, Conv2dBackwardDataArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_data_tf32, Conv2dBackwardDataArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_data_bf16, Conv2dBackwardDataArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_data_direct, Conv2dBackwardDataArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_data_general, Conv2dBackwardDataArgs);
+
+QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_fp32, Conv2dBackwardWeightsArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_tf32, Conv2dBackwardWeightsArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_bf16, Conv2dBackwardWeightsArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_direct, Conv2dBackwardWeightsArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_general, Conv2dBackwardWeightsArgs);
+
+}  // namespace quern::kernels

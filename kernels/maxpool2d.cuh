@@ -1,0 +1,32 @@
+#pragma once
+
+/// Max-pooling. Contract of maxpool2d.forward and maxpool2d.backward in quern/op.hpp.
+
+#include <cstdint>
+
+#include "kernels/launcher.hpp"
+#include "kernels/pool_window.hpp"
+
+namespace quern::kernels {
+
+struct MaxPool2dForwardArgs {
+  const float* x = nullptr;        ///< [batch, height, width, channels]
+  float* y = nullptr;              ///< [batch, out_height, out_width, channels]
+  std::uint8_t* argmax = nullptr;  ///< like y, tap r * S + s; null: not wanted
+  PoolWindow window;
+  int batch = 0, channels = 0;
+};
+
+struct MaxPool2dBackwardArgs {
+  const float* dy = nullptr;             ///< [batch, out_height, out_width, channels]
+  const std::uint8_t* argmax = nullptr;  ///< like dy
+  const float* y = nullptr;              ///< like dy: the gradient counts where y > 0; null: no mask
+  float* dx = nullptr;                   ///< [batch, height, width, channels]
+  PoolWindow window;
+  int batch = 0, channels = 0;
+};
+
+QUERN_DECLARE_LAUNCHER(maxpool2d_forward, MaxPool2dForwardArgs);
+QUERN_DECLARE_LAUNCHER(maxpool2d_backward, MaxPool2dBackwardArgs);
+
+}  // namespace quern::kernels

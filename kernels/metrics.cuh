@@ -1,0 +1,23 @@
+#pragma once
+
+/// Running sums of loss, top-1 hits and samples. Contract of metrics.forward in quern/op.hpp.
+
+#include <cstdint>
+
+#include "kernels/launcher.hpp"
+#include "quern/op.hpp"
+
+namespace quern::kernels {
+
+struct MetricsArgs {
+  const float* loss = nullptr;           ///< [rows]
+  const float* logits = nullptr;         ///< [rows, classes]
+  const std::int32_t* labels = nullptr;  ///< [rows]
+  const Metrics* before = nullptr;
+  Metrics* after = nullptr;  ///< before plus this batch; may be `before`
+  int rows = 0, classes = 0;
+};
+
+QUERN_DECLARE_LAUNCHER(metrics_forward, MetricsArgs);
+
+}  // namespace quern::kernels

@@ -1,0 +1,34 @@
+#include "kernels/optimizer.cuh"
+
+#include "providers/custom/kernel_entry.hpp"
+
+namespace quern {
+
+void add_optimizer(Registry& registry) {
+  using kernels::OptimizerArgs;
+
+  KernelEntry<OptimizerArgs> forward;
+  forward.name = "multi_tensor";
+  forward.op = {OpKind::optimizer, Direction::forward};
+  forward.exact = false;
+  forward.launchers = QUERN_LAUNCHERS(optimizer_forward);
+  forward.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal{}; };
+  forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
+    OptimizerArgs args;
+    args.attrs = desc.as<OptimizerAttrs>();
+    return args;
+  };
+  // Parameters and slots are updated in place: inputs and outputs are the same buffers.
+  forward.bind = [](OptimizerArgs& args, const RunArgs& run) {
+    args.step = input<StepScalars>(run, 0);
+    args.grads = input<float>(run, 1);
+    args.params = output<float>(run, 0);
+    args.slot1 = run.out.size() > 1 ? output<float>(run, 1) : nullptr;
+    args.slot2 = run.out.size() > 2 ? output<float>(run, 2) : nullptr;
+    args.partial_norms = static_cast<double*>(run.workspace);
+  };
+  forward.workspace = [](const OptimizerArgs& args) { return kernels::optimizer_workspace(args.attrs); };
+  add_kernel(registry, forward);
+}
+
+}  // namespace quern

@@ -1,0 +1,38 @@
+#include "kernels/softmax_xent.cuh"
+
+#include "providers/custom/kernel_entry.hpp"
+
+namespace quern {
+
+void add_softmax_xent(Registry& registry) {
+  using kernels::SoftmaxXentArgs;
+
+  KernelEntry<SoftmaxXentArgs> forward;
+  forward.name = "warp_rows";
+  forward.op = {OpKind::softmax_xent, Direction::forward};
+  forward.exact = false;
+  forward.launchers = QUERN_LAUNCHERS(softmax_xent_forward);
+  forward.refusal = [](const OpDesc& desc, const DeviceInfo&) -> Refusal {
+    if (desc.inputs[0].dtype != DType::f32)
+      return fmt::format("needs f32 logits, got {}", to_string(desc.inputs[0]));
+    return {};
+  };
+  forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
+    const auto& attrs = desc.as<SoftmaxXentAttrs>();
+    SoftmaxXentArgs args;
+    args.rows = static_cast<int>(desc.inputs[0].shape[0]);
+    args.classes = static_cast<int>(desc.inputs[0].shape[1]);
+    args.label_smoothing = attrs.label_smoothing;
+    args.gradient_scale = attrs.gradient_scale;
+    return args;
+  };
+  forward.bind = [](SoftmaxXentArgs& args, const RunArgs& run) {
+    args.logits = input<float>(run, 0);
+    args.labels = input<std::int32_t>(run, 1);
+    args.loss = output<float>(run, 0);
+    args.dlogits = run.out.size() > 1 ? output<float>(run, 1) : nullptr;
+  };
+  add_kernel(registry, forward);
+}
+
+}  // namespace quern
