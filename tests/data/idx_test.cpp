@@ -25,7 +25,7 @@ void expect_bad_both(const std::vector<std::string>& words, std::span<const std:
 }
 
 std::vector<std::byte> without_last(std::vector<std::byte> content, std::size_t count) {
-  content.resize(content.size() - count);
+  content.erase(content.end() - static_cast<std::ptrdiff_t>(count), content.end());
   return content;
 }
 
