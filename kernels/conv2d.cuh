@@ -120,6 +120,56 @@ inline std::size_t conv2d_backward_weights_counters(const Conv2dBackwardWeightsA
   return split_counters(conv2d_backward_weights_problem(args.shape, 1), args.plan);
 }
 
+// How the direct kernels are cut up. A thread has four neighbouring filters; `quads` threads side by side have all filters
+// of a block. In forward a thread has four pixels of a row, in backward_weights it walks over many such.
+
+inline constexpr int kDirectThreads = 256;
+inline constexpr int kDirectPixels = 4;
+inline constexpr int kDirectMaxQuads = 8;
+
+/// Threads side by side: a power of two.
+constexpr int direct_quads(int filters) {
+  int quads = 1;
+  while (quads < kDirectMaxQuads && 4 * quads < filters) quads *= 2;
+  return quads;
+}
+/// Blocks along the filters.
+inline std::int64_t direct_filter_tiles(const Conv2dShape& s) { return ceil_div(s.k, 4 * direct_quads(s.k)); }
+/// Runs of kDirectPixels pixels in all rows.
+inline std::int64_t direct_runs(const Conv2dShape& s) { return std::int64_t{s.n} * s.p * ceil_div(s.q, kDirectPixels); }
+/// Blocks along the pixels, at one run a thread.
+inline std::int64_t direct_pixel_tiles(const Conv2dShape& s) {
+  return ceil_div(direct_runs(s), kDirectThreads / direct_quads(s.k));
+}
+
+inline std::size_t conv2d_forward_direct_workspace(const Conv2dForwardArgs& args) {
+  const Conv2dShape& s = args.shape;
+  return args.with_stats ? stats_floats(direct_pixel_tiles(s), direct_filter_tiles(s), s.k) * sizeof(float) : 0;
+}
+inline std::size_t conv2d_forward_direct_counters(const Conv2dForwardArgs& args) {
+  return args.with_stats ? stats_counters(direct_pixel_tiles(args.shape), direct_filter_tiles(args.shape)) : 0;
+}
+/// Sums that a block of backward_weights makes: for each of its filters a patch and the bias.
+inline std::int64_t direct_block_sums(const Conv2dShape& s) { return (s.patch() + 1) * 4 * direct_quads(s.k); }
+inline std::size_t conv2d_backward_weights_direct_workspace(const Conv2dBackwardWeightsArgs& args) {
+  const Conv2dShape& s = args.shape;
+  const std::int64_t parts = args.plan.splits + merge_groups(args.plan.splits);
+  return static_cast<std::size_t>(parts * direct_filter_tiles(s) * direct_block_sums(s)) * sizeof(float);
+}
+inline std::size_t conv2d_backward_weights_direct_counters(const Conv2dBackwardWeightsArgs& args) {
+  return static_cast<std::size_t>((merge_groups(args.plan.splits) + 1) * direct_filter_tiles(args.shape));
+}
+/// backward_data_direct keeps the weights of a block's channels in shared memory.
+inline constexpr int kDirectMaxChannels = 4;
+inline std::size_t conv2d_backward_data_direct_shared(const Conv2dShape& s) {
+  return static_cast<std::size_t>(s.patch()) * static_cast<std::size_t>(ceil_div(s.k, 4) * 4) * sizeof(float);
+}
+/// backward_weights_direct is compiled for these patches.
+inline bool conv2d_backward_weights_direct_serves(const Conv2dShape& s) {
+  const bool plain = s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1;
+  return plain && s.r == s.s && ((s.r == 3 && (s.c == 1 || s.c == 3)) || (s.r == 5 && s.c == 1));
+}
+
 QUERN_DECLARE_LAUNCHER(conv2d_forward_fp32, Conv2dForwardArgs);
 QUERN_DECLARE_LAUNCHER(conv2d_forward_tf32, Conv2dForwardArgs);
 QUERN_DECLARE_LAUNCHER(conv2d_forward_bf16, Conv2dForwardArgs);
