@@ -94,7 +94,7 @@ QUERN_INLINE void for_each_element(std::int64_t n, const Step& step) {
 
 QUERN_INLINE Vec square_root(Vec v) {
 #if defined(__AVX512F__)
-  return (Vec)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)v);  // the unmasked one warns in GCC 12
+  return (Vec)_mm512_sqrt_ps((__m512)v);
 #elif defined(__AVX__)
   return (Vec)_mm256_sqrt_ps((__m256)v);
 #else

@@ -20,7 +20,8 @@ QUERN_INLINE Span window_span(int o, int stride, int pad, int size, int extent) 
 }
 
 template <bool kNormalise>
-void max_pool_rows(const MaxPool& a) {
+void max_pool_rows(const MaxPool& args) {
+  const MaxPool a = args;  // a copy that no store can change
   const Pooling& g = a.pooling;
   const std::ptrdiff_t channels = g.channels;
   for_each_group(g.channels, [&](int c, int lanes, auto vecs, auto tail) QUERN_INLINE_LAMBDA {
@@ -69,36 +70,80 @@ void max_pool_rows(const MaxPool& a) {
         QUERN_UNROLL
         for (int v = 0; v < kVecs; ++v) {
           store_lanes<kTail>(a.y + at + v * kLanes, best[v], lanes);
-          if (a.argmax != nullptr)
-            store_byte_lanes<kTail>(a.argmax + at + v * kLanes, __builtin_convertvector(index[v], ByteVec),
-                                    lanes);
+          if (a.argmax != nullptr) store_byte_lanes<kTail>(a.argmax + at + v * kLanes, index[v], lanes);
         }
       }
     }
   });
 }
 
-/// The gradient that reaches input element (h, w): from each window that covers it and chose it.
+/// Where the gradient of a max-pooled output comes from.
+struct PooledGradient {
+  const float* dy;
+  const float* y;  // gate, or null
+  const uint8_t* argmax;
+};
+
+/// dy of one output pixel where its gate is open, and which element of its window it goes to.
 template <int kVecs, bool kTail>
-QUERN_INLINE void gather_gradient(const Pooling& g, int h, int w, const float* dy, const float* y,
-                                  const uint8_t* argmax, int c, int lanes, Vec (&sum)[kVecs]) {
+QUERN_INLINE void load_pooled(const PooledGradient& from, std::ptrdiff_t at, int lanes,
+                              Vec (&gradient)[kVecs], IntVec (&chosen)[kVecs]) {
   QUERN_UNROLL
-  for (int v = 0; v < kVecs; ++v) sum[v] = Vec{};
-  for (int p = g.p_begin[h]; p < g.p_end[h]; ++p) {
-    const int r = h + g.pad_top - p * g.stride_h;
-    for (int q = g.q_begin[w]; q < g.q_end[w]; ++q) {
-      const int s = w + g.pad_left - q * g.stride_w;
-      const IntVec here = splat_int(r * g.s + s);
-      const std::ptrdiff_t at = (std::ptrdiff_t{p} * g.q + q) * g.channels + c;
-      QUERN_UNROLL
-      for (int v = 0; v < kVecs; ++v) {
-        const IntVec chosen =
-            __builtin_convertvector(load_byte_lanes<kTail>(argmax + at + v * kLanes, lanes), IntVec);
-        Vec gradient = load_lanes<kTail>(dy + at + v * kLanes, lanes);
-        if (y != nullptr) gradient = gate_positive(gradient, load_lanes<kTail>(y + at + v * kLanes, lanes));
-        sum[v] += chosen == here ? gradient : Vec{};
+  for (int v = 0; v < kVecs; ++v) {
+    chosen[v] = load_byte_lanes<kTail>(from.argmax + at + v * kLanes, lanes);
+    gradient[v] = load_lanes<kTail>(from.dy + at + v * kLanes, lanes);
+    if (from.y != nullptr)
+      gradient[v] = gate_positive(gradient[v], load_lanes<kTail>(from.y + at + v * kLanes, lanes));
+  }
+}
+
+/// Calls emit(w, gradient) for the elements of input row h in order: the sum over the windows that cover an
+/// element and chose it. `c` is the first of the channels looked at.
+template <int kVecs, bool kTail, class Emit>
+QUERN_INLINE void for_row_gradients(const Pooling& g, const PooledGradient& from, int h, int c, int lanes,
+                                    const Emit& emit) {
+  Vec gradient[kVecs], routed[kVecs];
+  IntVec chosen[kVecs];
+  const auto clear = [&]() QUERN_INLINE_LAMBDA {
+    QUERN_UNROLL
+    for (int v = 0; v < kVecs; ++v) routed[v] = Vec{};
+  };
+  const int p_begin = g.p_begin[h], p_end = g.p_end[h];
+  int w = 0;
+  if (g.stride_h >= g.r && g.stride_w >= g.s) {
+    // No two windows overlap: walk along the windows, each loaded once.
+    const int r = h + g.pad_top - p_begin * g.stride_h;
+    for (int q = 0; p_begin < p_end && q < g.q; ++q) {
+      const int start = q * g.stride_w - g.pad_left;
+      clear();
+      for (; w < start; ++w) emit(w, routed);
+      const int end = start + g.s < g.w ? start + g.s : g.w;
+      load_pooled<kVecs, kTail>(from, (std::ptrdiff_t{p_begin} * g.q + q) * g.channels + c, lanes, gradient,
+                                chosen);
+      for (; w < end; ++w) {
+        const IntVec here = splat_int(r * g.s + w - start);
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v) routed[v] = chosen[v] == here ? gradient[v] : Vec{};
+        emit(w, routed);
       }
     }
+    clear();
+    for (; w < g.w; ++w) emit(w, routed);
+    return;
+  }
+  for (; w < g.w; ++w) {
+    clear();
+    for (int p = p_begin; p < p_end; ++p) {
+      for (int q = g.q_begin[w]; q < g.q_end[w]; ++q) {
+        const IntVec here =
+            splat_int((h + g.pad_top - p * g.stride_h) * g.s + w + g.pad_left - q * g.stride_w);
+        load_pooled<kVecs, kTail>(from, (std::ptrdiff_t{p} * g.q + q) * g.channels + c, lanes, gradient,
+                                  chosen);
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v) routed[v] += chosen[v] == here ? gradient[v] : Vec{};
+      }
+    }
+    emit(w, routed);
   }
 }
 
@@ -109,25 +154,28 @@ void max_pool(const MaxPool& a) {
 }
 
 void max_pool_backward(const MaxPoolBackward& a) {
-  const Pooling& g = a.pooling;
+  const Pooling g = a.pooling;
+  const PooledGradient from{a.dy, a.y, a.argmax};
   for_each_group(g.channels, [&](int c, int lanes, auto vecs, auto tail) QUERN_INLINE_LAMBDA {
     constexpr int kVecs = decltype(vecs)::value;
     constexpr bool kTail = decltype(tail)::value;
     for (int h = a.begin; h < a.end; ++h) {
-      for (int w = 0; w < g.w; ++w) {
-        Vec sum[kVecs];
-        gather_gradient<kVecs, kTail>(g, h, w, a.dy, a.y, a.argmax, c, lanes, sum);
-        float* dx = a.dx + (std::ptrdiff_t{h} * g.w + w) * g.channels + c;
-        QUERN_UNROLL
-        for (int v = 0; v < kVecs; ++v) store_lanes<kTail>(dx + v * kLanes, sum[v], lanes);
-      }
+      float* row = a.dx + std::ptrdiff_t{h} * g.w * g.channels + c;
+      for_row_gradients<kVecs, kTail>(g, from, h, c, lanes,
+                                      [&](int w, const Vec(&gradient)[kVecs]) QUERN_INLINE_LAMBDA {
+                                        float* dx = row + std::ptrdiff_t{w} * g.channels;
+                                        QUERN_UNROLL
+                                        for (int v = 0; v < kVecs; ++v)
+                                          store_lanes<kTail>(dx + v * kLanes, gradient[v], lanes);
+                                      });
     }
   });
 }
 
 void normalise_pool_reduce(const NormalisePoolReduce& a) {
-  const Pooling& g = a.pooling;
+  const Pooling g = a.pooling;
   const std::ptrdiff_t channels = g.channels;
+  const PooledGradient from{a.dy, a.y, a.argmax};
   for_each_group(g.channels, [&](int c, int lanes, auto vecs, auto tail) QUERN_INLINE_LAMBDA {
     constexpr int kVecs = decltype(vecs)::value;
     constexpr bool kTail = decltype(tail)::value;
@@ -142,15 +190,12 @@ void normalise_pool_reduce(const NormalisePoolReduce& a) {
       const Span rows = window_span(p, g.stride_h, g.pad_top, g.r, g.h);
       for (int q = 0; q < g.q; ++q) {
         const Span cols = window_span(q, g.stride_w, g.pad_left, g.s, g.w);
-        const std::ptrdiff_t at = (std::ptrdiff_t{p} * g.q + q) * channels + c;
+        Vec gradient[kVecs], x_chosen[kVecs];
         IntVec chosen[kVecs];
-        Vec x_chosen[kVecs];
+        load_pooled<kVecs, kTail>(from, (std::ptrdiff_t{p} * g.q + q) * channels + c, lanes, gradient,
+                                  chosen);
         QUERN_UNROLL
-        for (int v = 0; v < kVecs; ++v) {
-          chosen[v] =
-              __builtin_convertvector(load_byte_lanes<kTail>(a.argmax + at + v * kLanes, lanes), IntVec);
-          x_chosen[v] = mean[v];
-        }
+        for (int v = 0; v < kVecs; ++v) x_chosen[v] = mean[v];
         for (int r = rows.begin; r < rows.end; ++r) {
           const std::ptrdiff_t h = p * g.stride_h - g.pad_top + r, w = q * g.stride_w - g.pad_left;
           const float* x = a.x + (h * g.w + w) * channels + c;
@@ -165,11 +210,8 @@ void normalise_pool_reduce(const NormalisePoolReduce& a) {
         }
         QUERN_UNROLL
         for (int v = 0; v < kVecs; ++v) {
-          Vec gradient = load_lanes<kTail>(a.dy + at + v * kLanes, lanes);
-          if (a.y != nullptr)
-            gradient = gate_positive(gradient, load_lanes<kTail>(a.y + at + v * kLanes, lanes));
-          sum[v] += gradient;
-          sum_x[v] += gradient * (x_chosen[v] - mean[v]);
+          sum[v] += gradient[v];
+          sum_x[v] += gradient[v] * (x_chosen[v] - mean[v]);
         }
       }
     }
@@ -184,8 +226,9 @@ void normalise_pool_reduce(const NormalisePoolReduce& a) {
 }
 
 void normalise_pool_backward(const NormalisePoolBackward& a) {
-  const Pooling& g = a.pooling;
-  const NormaliseBackward& n = a.normalise;
+  const Pooling g = a.pooling;
+  const NormaliseBackward n = a.normalise;
+  const PooledGradient from{n.dy, n.y, a.argmax};
   for_each_group(g.channels, [&](int c, int lanes, auto vecs, auto tail) QUERN_INLINE_LAMBDA {
     constexpr int kVecs = decltype(vecs)::value;
     constexpr bool kTail = decltype(tail)::value;
@@ -198,18 +241,18 @@ void normalise_pool_backward(const NormalisePoolBackward& a) {
       slope[v] = load_lanes<kTail>(n.slope + c + v * kLanes, lanes);
     }
     for (int h = a.begin; h < a.end; ++h) {
-      for (int w = 0; w < g.w; ++w) {
-        Vec gradient[kVecs];
-        gather_gradient<kVecs, kTail>(g, h, w, n.dy, n.y, a.argmax, c, lanes, gradient);
-        const std::ptrdiff_t at = (std::ptrdiff_t{h} * g.w + w) * g.channels + c;
-        QUERN_UNROLL
-        for (int v = 0; v < kVecs; ++v) {
-          const Vec x = load_lanes<kTail>(n.x + at + v * kLanes, lanes);
-          Vec dx = scale[v] * (gradient[v] - offset[v] - (x - mean[v]) * slope[v]);
-          if (n.mask) dx = gate_positive(dx, x);
-          store_lanes<kTail>(n.dx + at + v * kLanes, dx, lanes);
-        }
-      }
+      const std::ptrdiff_t row = std::ptrdiff_t{h} * g.w * g.channels + c;
+      for_row_gradients<kVecs, kTail>(
+          g, from, h, c, lanes, [&](int w, const Vec(&gradient)[kVecs]) QUERN_INLINE_LAMBDA {
+            const std::ptrdiff_t at = row + std::ptrdiff_t{w} * g.channels;
+            QUERN_UNROLL
+            for (int v = 0; v < kVecs; ++v) {
+              const Vec x = load_lanes<kTail>(n.x + at + v * kLanes, lanes);
+              Vec dx = scale[v] * (gradient[v] - offset[v] - (x - mean[v]) * slope[v]);
+              if (n.mask) dx = gate_positive(dx, x);
+              store_lanes<kTail>(n.dx + at + v * kLanes, dx, lanes);
+            }
+          });
     }
   });
 }

@@ -30,7 +30,9 @@ constexpr int kMaxPixels = 8;
 // Taps per block of weights: a panel's block stays in the second-level cache.
 constexpr int kTapBlock = 1024;
 
+/// A run of `count` tiles side by side, kRows pixels each.
 struct Tile {
+  int count;
   const float* x;
   std::ptrdiff_t x_pixel;
   const int32_t* taps;
@@ -39,96 +41,32 @@ struct Tile {
   std::ptrdiff_t w_step;
   float* out;
   std::ptrdiff_t out_pixel;
-  int last_lanes;    // channels in the last vector
-  bool first, last;  // of the blocks of taps
-  const Epilogue* epilogue;
-  std::ptrdiff_t k;  // first channel
+  int last_lanes;     // channels in the last vector
+  bool first, last;   // of the blocks of taps
+  std::ptrdiff_t k;   // first channel
+  Epilogue epilogue;  // its mask at `out`
 };
 
-template <int kRows, int kVecs>
-QUERN_INLINE void store_tile(const Tile& t, const Vec (&acc)[kRows][kVecs]) {
-  QUERN_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    float* out = t.out + i * t.out_pixel;
-    QUERN_UNROLL
-    for (int v = 0; v < kVecs - 1; ++v) store(out + v * kLanes, acc[i][v]);
-    if (t.last_lanes == kLanes)
-      store(out + (kVecs - 1) * kLanes, acc[i][kVecs - 1]);
-    else
-      store_first(out + (kVecs - 1) * kLanes, acc[i][kVecs - 1], t.last_lanes);
-  }
+template <int kVecs>
+QUERN_INLINE Vec load_channels(const float* p, int v, int last_lanes) {
+  return v == kVecs - 1 ? load_first(p + v * kLanes, last_lanes) : load(p + v * kLanes);
+}
+template <int kVecs>
+QUERN_INLINE void store_channels(float* p, Vec value, int v, int last_lanes) {
+  if (v == kVecs - 1 && last_lanes != kLanes)
+    store_first(p + v * kLanes, value, last_lanes);
+  else
+    store(p + v * kLanes, value);
 }
 
+/// The sums of one tile; x and w as in ProductRows.
 template <int kRows, int kVecs>
-QUERN_INLINE void finish_tile(const Tile& t, Vec (&acc)[kRows][kVecs]) {
-  const Epilogue& e = *t.epilogue;
-  if (e.relu) {
-    QUERN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      QUERN_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[i][v] = rectify(acc[i][v]);
-    }
-  }
-  if (e.mask != nullptr) {
-    for (int v = 0; v < kVecs; ++v) {
-      const int lanes = v == kVecs - 1 ? t.last_lanes : kLanes;
-      const float* mask = e.mask + v * kLanes;
-      QUERN_UNROLL
-      for (int i = 0; i < kRows; ++i)
-        acc[i][v] = gate_positive(acc[i][v], load_first(mask + i * t.out_pixel, lanes));
-    }
-  }
-  if (e.sum != nullptr) {
-    QUERN_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      // Only the tile's own channels: the next ones may belong to another group.
-      const int lanes = v == kVecs - 1 ? t.last_lanes : kLanes;
-      const std::ptrdiff_t at = t.k + v * kLanes;
-      const Vec shift = load_first(e.shift + at, lanes);
-      Vec sum = load_first(e.sum + at, lanes), squares = load_first(e.sum_squares + at, lanes);
-      QUERN_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        const Vec d = acc[i][v] - shift;
-        sum += d;
-        squares += d * d;
-      }
-      store_first(e.sum + at, sum, lanes);
-      store_first(e.sum_squares + at, squares, lanes);
-    }
-  }
-}
-
-template <int kRows, int kVecs>
-void product_tile(const Tile& t) {
-  Vec acc[kRows][kVecs];
-  if (!t.first) {
-    QUERN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      QUERN_UNROLL
-      for (int v = 0; v < kVecs; ++v)
-        acc[i][v] = load_first(t.out + i * t.out_pixel + v * kLanes, v == kVecs - 1 ? t.last_lanes : kLanes);
-    }
-  } else if (t.epilogue->bias != nullptr) {
-    const float* bias = t.epilogue->bias + t.k;
-    QUERN_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec b = load_first(bias + v * kLanes, v == kVecs - 1 ? t.last_lanes : kLanes);
-      QUERN_UNROLL
-      for (int i = 0; i < kRows; ++i) acc[i][v] = b;
-    }
-  } else {
-    QUERN_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      QUERN_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[i][v] = Vec{};
-    }
-  }
+QUERN_INLINE void accumulate(const float* x0, std::ptrdiff_t x_pixel, const int32_t* tap, int n_taps,
+                             const float* w, std::ptrdiff_t w_step, Vec (&acc)[kRows][kVecs]) {
   const float* x[kRows];
   QUERN_UNROLL
-  for (int i = 0; i < kRows; ++i) x[i] = t.x + i * t.x_pixel;
-  const float* w = t.w;
-  const std::ptrdiff_t w_step = t.w_step;
-  for (const int32_t *tap = t.taps, *end = tap + t.n_taps; tap != end; ++tap) {
+  for (int i = 0; i < kRows; ++i) x[i] = x0 + i * x_pixel;
+  for (const int32_t* end = tap + n_taps; tap != end; ++tap) {
     const std::ptrdiff_t offset = *tap;
     Vec b[kVecs];
     QUERN_UNROLL
@@ -141,9 +79,82 @@ void product_tile(const Tile& t) {
       for (int v = 0; v < kVecs; ++v) acc[i][v] += a * b[v];
     }
   }
-  const Epilogue& e = *t.epilogue;
-  if (t.last && (e.relu || e.mask != nullptr || e.sum != nullptr)) finish_tile<kRows, kVecs>(t, acc);
-  store_tile<kRows, kVecs>(t, acc);
+}
+
+template <int kRows, int kVecs>
+void product_tiles(const Tile& args) {
+  const Tile t = args;  // a copy that no store can change
+  const Epilogue& e = t.epilogue;
+  const bool finish = t.last, sums = finish && e.sum != nullptr;
+  Vec bias[kVecs], shift[kVecs], sum[kVecs], squares[kVecs];
+  QUERN_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    bias[v] = e.bias != nullptr ? load_channels<kVecs>(e.bias + t.k, v, t.last_lanes) : Vec{};
+    shift[v] = sum[v] = squares[v] = Vec{};
+    if (!sums) continue;
+    // Only the tile's own channels: the next ones may belong to another group.
+    shift[v] = load_channels<kVecs>(e.shift + t.k, v, t.last_lanes);
+    sum[v] = load_channels<kVecs>(e.sum + t.k, v, t.last_lanes);
+    squares[v] = load_channels<kVecs>(e.sum_squares + t.k, v, t.last_lanes);
+  }
+  const float* x = t.x;
+  float* out = t.out;
+  for (int tile = 0; tile < t.count; ++tile, x += kRows * t.x_pixel, out += kRows * t.out_pixel) {
+    Vec acc[kRows][kVecs];
+    QUERN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QUERN_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[i][v] = bias[v];
+    }
+    if (!t.first) {
+      QUERN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v)
+          acc[i][v] = load_channels<kVecs>(out + i * t.out_pixel, v, t.last_lanes);
+      }
+    }
+    accumulate<kRows, kVecs>(x, t.x_pixel, t.taps, t.n_taps, t.w, t.w_step, acc);
+    if (finish && e.relu) {
+      QUERN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v) acc[i][v] = rectify(acc[i][v]);
+      }
+    }
+    if (finish && e.mask != nullptr) {
+      const float* mask = e.mask + (out - t.out);
+      QUERN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v)
+          acc[i][v] = gate_positive(acc[i][v], load_channels<kVecs>(mask + i * t.out_pixel, v, t.last_lanes));
+      }
+    }
+    if (sums) {
+      QUERN_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        QUERN_UNROLL
+        for (int v = 0; v < kVecs; ++v) {
+          const Vec d = acc[i][v] - shift[v];
+          sum[v] += d;
+          squares[v] += d * d;
+        }
+      }
+    }
+    QUERN_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QUERN_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        store_channels<kVecs>(out + i * t.out_pixel, acc[i][v], v, t.last_lanes);
+    }
+  }
+  if (!sums) return;
+  QUERN_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    store_channels<kVecs>(e.sum + t.k, sum[v], v, t.last_lanes);
+    store_channels<kVecs>(e.sum_squares + t.k, squares[v], v, t.last_lanes);
+  }
 }
 
 using TileFunction = void (*)(const Tile&);
@@ -153,7 +164,7 @@ constexpr TileFunction tile_of(int rows) {
   if constexpr (kRows == 0) {
     return nullptr;
   } else {
-    if (rows == kRows) return product_tile<(kRows <= kPixels[kVecs] ? kRows : kPixels[kVecs]), kVecs>;
+    if (rows == kRows) return product_tiles<(kRows <= kPixels[kVecs] ? kRows : kPixels[kVecs]), kVecs>;
     return tile_of<kVecs, kRows - 1>(rows);
   }
 }
@@ -182,37 +193,38 @@ void product_rows(const ProductRows& a) {
     const int vecs = ceil_div(channels, kLanes);
     const std::ptrdiff_t w_step = a.w_step > 0 ? a.w_step : vecs * kLanes;
     const float* panel = a.w_step > 0 ? a.w + k0 : a.w + std::ptrdiff_t{k0} * a.n_taps;
+    // The columns are dealt out evenly: 14 pixels are 5 + 5 + 4, not 6 + 6 + 2.
     const int tiles = ceil_div(a.cols, kPixels[vecs]);
+    const int narrow = a.cols / tiles, wide_tiles = a.cols % tiles;
+    Tile t;
+    t.x_pixel = a.x_pixel;
+    t.w_step = w_step;
+    t.out_pixel = a.out_pixel;
+    t.last_lanes = channels - (vecs - 1) * kLanes;
+    t.k = k0;
+    t.epilogue = a.epilogue;
     for (int block = 0; block == 0 || block < a.n_taps; block += kTapBlock) {
       const int block_end = block + kTapBlock < a.n_taps ? block + kTapBlock : a.n_taps;
+      t.first = block == 0;
+      t.last = block_end == a.n_taps;
       for (int p = 0; p < a.rows; ++p) {
         int begin = a.tap_begin != nullptr && a.tap_begin[p] > block ? a.tap_begin[p] : block;
         const int end = a.tap_end != nullptr && a.tap_end[p] < block_end ? a.tap_end[p] : block_end;
         if (begin > end) begin = end;
-        Tile t;
-        t.x_pixel = a.x_pixel;
         t.taps = a.taps + begin;
         t.n_taps = end - begin;
         t.w = panel + begin * w_step;
-        t.w_step = w_step;
-        t.out_pixel = a.out_pixel;
-        t.last_lanes = channels - (vecs - 1) * kLanes;
-        t.first = block == 0;
-        t.last = block_end == a.n_taps;
-        Epilogue epilogue = a.epilogue;
-        t.epilogue = &epilogue;
-        t.k = k0;
-        int q = 0;
-        for (int tile = 0; tile < tiles; ++tile) {
-          // The columns are dealt out evenly: 14 pixels are 5 + 5 + 4, not 6 + 6 + 2.
-          const int pixels = (a.cols - q + tiles - tile - 1) / (tiles - tile);
+        const auto run = [&](int q, int pixels, int count) QUERN_INLINE_LAMBDA {
+          if (count == 0) return;
           const std::ptrdiff_t at = p * a.out_row + q * a.out_pixel + k0;
+          t.count = count;
           t.x = a.x + p * a.x_row + q * a.x_pixel;
           t.out = a.out + at;
-          if (a.epilogue.mask != nullptr) epilogue.mask = a.epilogue.mask + at;
+          if (a.epilogue.mask != nullptr) t.epilogue.mask = a.epilogue.mask + at;
           kTiles.functions[vecs - 1][pixels](t);
-          q += pixels;
-        }
+        };
+        run(0, narrow + 1, wide_tiles);
+        run(wide_tiles * (narrow + 1), narrow, tiles - wide_tiles);
       }
     }
   }

@@ -42,14 +42,10 @@ using std::uint8_t;
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef std::int32_t IntVec __attribute__((vector_size(kLanes * 4)));
 typedef std::uint32_t UintVec __attribute__((vector_size(kLanes * 4)));
-typedef std::uint8_t ByteVec __attribute__((vector_size(kLanes)));
 typedef double DoubleVec __attribute__((vector_size(kLanes * 8)));
 
 namespace unaligned {
-typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-typedef std::int32_t IntVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-typedef std::uint8_t ByteVec __attribute__((vector_size(kLanes), aligned(1), may_alias));
-typedef double DoubleVec __attribute__((vector_size(kLanes * 8), aligned(8), may_alias));
+typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4)));
 }  // namespace unaligned
 
 QUERN_INLINE Vec load(const float* p) {
@@ -57,12 +53,6 @@ QUERN_INLINE Vec load(const float* p) {
 }
 QUERN_INLINE void store(float* p, Vec v) {
   *reinterpret_cast<unaligned::Vec*>(p) = v;
-}
-QUERN_INLINE ByteVec load_bytes(const std::uint8_t* p) {
-  return *reinterpret_cast<const unaligned::ByteVec*>(p);
-}
-QUERN_INLINE void store_bytes(std::uint8_t* p, ByteVec v) {
-  *reinterpret_cast<unaligned::ByteVec*>(p) = v;
 }
 QUERN_INLINE Vec splat(float s) {
   return s - Vec{};
@@ -102,16 +92,6 @@ QUERN_INLINE void store_first(float* p, Vec v, int n) {
 #endif
 }
 
-QUERN_INLINE ByteVec load_bytes_first(const std::uint8_t* p, int n) {
-  ByteVec v{};
-  for (int i = 0; i < n; ++i) v[i] = p[i];
-  return v;
-}
-
-QUERN_INLINE void store_bytes_first(std::uint8_t* p, ByteVec v, int n) {
-  for (int i = 0; i < n; ++i) p[i] = v[i];
-}
-
 /// load and store of a vector that may be the ragged last one: kTail says so at compile time.
 template <bool kTail>
 QUERN_INLINE Vec load_lanes(const float* p, [[maybe_unused]] int n) {
@@ -125,17 +105,47 @@ QUERN_INLINE void store_lanes(float* p, Vec v, [[maybe_unused]] int n) {
   else
     store(p, v);
 }
-template <bool kTail>
-QUERN_INLINE ByteVec load_byte_lanes(const std::uint8_t* p, [[maybe_unused]] int n) {
-  if constexpr (kTail) return load_bytes_first(p, n);
-  return load_bytes(p);
+
+/// Bytes as integers, and integers below 256 as bytes: indices into pooling windows. (GCC 12 takes the lanes
+/// of
+/// __builtin_convertvector between these types one by one.)
+QUERN_INLINE IntVec load_bytes(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (IntVec)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (IntVec)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  return IntVec{p[0], p[1], p[2], p[3]};
+#endif
+}
+QUERN_INLINE void store_bytes(uint8_t* p, IntVec v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)v));
+#elif defined(__AVX2__)
+  const __m128i words =
+      _mm_packus_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint8_t>(v[i]);
+#endif
 }
 template <bool kTail>
-QUERN_INLINE void store_byte_lanes(std::uint8_t* p, ByteVec v, [[maybe_unused]] int n) {
-  if constexpr (kTail)
-    store_bytes_first(p, v, n);
-  else
+QUERN_INLINE IntVec load_byte_lanes(const uint8_t* p, [[maybe_unused]] int n) {
+  if constexpr (kTail) {
+    IntVec v{};
+    for (int i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+  } else {
+    return load_bytes(p);
+  }
+}
+template <bool kTail>
+QUERN_INLINE void store_byte_lanes(uint8_t* p, IntVec v, [[maybe_unused]] int n) {
+  if constexpr (kTail) {
+    for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(v[i]);
+  } else {
     store_bytes(p, v);
+  }
 }
 
 /// max(v, 0) that keeps a NaN: a network that diverged must not look healthy.
