@@ -144,7 +144,7 @@ class Operands {
   SlotLists slots_;
 };
 
-/// The extents of `shape` with its last one, the channels, dropped by the caller's own choice of rank.
+/// The last extent of [.., C].
 std::int64_t channels(const Shape& shape) {
   return shape[shape.rank() - 1];
 }
@@ -307,8 +307,8 @@ void optimizer(const OpDesc& desc, const Operands& operands) {
   for (const ParamSegment& segment : attrs.segments) {
     operands.require(
         segment.offset >= end && segment.elements >= 1 && segment.offset <= params[0] - segment.elements,
-        "segments must be in order, apart and inside the {} parameters, got [{}, {}) after {}", params[0],
-        segment.offset, segment.offset + segment.elements, end);
+        "segments must be in order, apart and inside the {} parameters, got {} elements at {} after {}",
+        params[0], segment.elements, segment.offset, end);
     end = segment.offset + segment.elements;
   }
 }
