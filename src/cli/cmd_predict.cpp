@@ -148,7 +148,8 @@ void add_predict(CLI::App& app, int& status) {
   CLI::App* command =
       app.add_subcommand("predict", "Classify images: PNG or PGM files, or #N of the test set");
   command->add_option("image", flags->images, "PNG or PGM files; #N or test:N for an image of the test set")
-      ->required();
+      ->required()
+      ->take_all();
   command->add_option("--checkpoint", flags->checkpoint,
                       "A run folder or a checkpoint file (default: the newest run)");
   command->add_option("--data", flags->data,

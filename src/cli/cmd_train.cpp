@@ -1,3 +1,4 @@
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.hpp"
@@ -37,7 +38,7 @@ class RunObserver final : public TrainObserver {
     if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
     return InterruptGuard::caught() != 0;
   }
-  /// From the start of the process to its first step.
+  /// From the start of the process to its first step; 0 if it made none.
   double startup_seconds() const { return std::max(0.0, startup_seconds_); }
 
  private:
@@ -48,20 +49,6 @@ class RunObserver final : public TrainObserver {
   double startup_seconds_ = -1;
 };
 
-nlohmann::json config_json(const TrainRequest& request, Session& session, const Trainer& trainer,
-                           const Dataset& data) {
-  return {{"quern_version", version()},
-          {"created", utc_time()},
-          {"command_line", command_line()},
-          {"compiler", __VERSION__},
-          {"model", to_json(request.spec)},
-          {"run", to_json(trainer.settings())},
-          {"data_path", data.path.string()},
-          {"device_name", session.device().info().name},
-          {"rng", kRandomScheme},
-          {"parameters", trainer.parameters()}};
-}
-
 std::optional<RunFolder> open_folder(const TrainRequest& request) {
   if (request.no_save) return std::nullopt;
   if (request.run_dir) return RunFolder::create_at(*request.run_dir);
@@ -70,158 +57,192 @@ std::optional<RunFolder> open_folder(const TrainRequest& request) {
   return RunFolder::create("runs", request.spec.name);
 }
 
-/// The weights of a resumed run's best epoch, which lies before it. Without them the search for the best
-/// starts anew.
-void restore(Trainer& trainer, TrainRequest& request, ProgressPrinter& printer) {
-  Checkpoint& checkpoint = *request.resumed;
-  if (checkpoint.state.best_epoch > 0) {
-    const fs::path path = request.resumed_from.parent_path() / "best.safetensors";
-    std::error_code ignored;
-    std::optional<Checkpoint> best;
-    if (fs::exists(path, ignored)) best = load_checkpoint(path);
-    if (best && best->state.best_epoch == checkpoint.state.best_epoch) {
-      trainer.set_best_weights(best->ema.empty() ? std::move(best->weights) : std::move(best->ema));
-    } else {
-      printer.line(fmt::format(
-          "note: the weights of the best epoch ({}) are not in {}: the best is chosen among the epochs "
-          "to come",
-          checkpoint.state.best_epoch, path.parent_path().string()));
-      checkpoint.state.best_epoch = 0;
+/// One `quern train`, from its flags to its exit status.
+class TrainRun {
+ public:
+  explicit TrainRun(const TrainFlags& flags)
+      : request_(flags.request()),
+        json_output_(flags.output.json),
+        printer_(json_output_ ? stderr : stdout, flags.output.quiet),
+        loading_(std::async(std::launch::async, [this] { return load_dataset(request_.run.data); })),
+        session_(request_.spec, request_.session) {}
+
+  int execute() {
+    for (const std::string& note : request_.notes) printer_.line("note: " + note);
+    data_ = loading_.get();
+    request_.run.class_names = data_.class_names;
+    const DeviceImages images(session_, data_.train, "the training set");
+    Trainer trainer(session_, images, request_.run);
+    if (request_.resumed) restore(trainer);
+    folder_ = open_folder(request_);
+    if (folder_) {
+      folder_->write_config(config(trainer));
+      folder_->write_plan(trainer.plan());
     }
+    print_header(trainer);
+
+    RunObserver observer(trainer, printer_, folder_ ? &*folder_ : nullptr, request_.spec.recipe.epochs);
+    const StopReason reason = trainer.run(observer);
+    save(trainer, reason);
+    nlohmann::json result = describe(trainer, reason);
+    result["startup_seconds"] = observer.startup_seconds();
+    const int status =
+        reason == StopReason::requested ? report_interruption(trainer) : report_test(trainer, result);
+    if (json_output_) fmt::print("{}\n", result.dump());
+    return status;
   }
-  trainer.restore(checkpoint);
-}
 
-/// The one look at the test set, with the weights of the best epoch where validation chose one.
-Evaluation evaluate_test(Session& session, const Trainer& trainer, const Split& test, std::int64_t limit) {
-  if (!trainer.best_weights().empty())
-    session.upload(session.evaluation_weights(), trainer.best_weights().data(),
-                   trainer.best_weights().size() * sizeof(float));
-  const DeviceImages images(session, test, "the test set");
-  return Evaluator(session, images, first_indices(limit > 0 ? std::min(limit, test.count) : test.count))
-      .run();
-}
-
-void print_header(ProgressPrinter& printer, Session& session, const Trainer& trainer, const Dataset& data) {
-  const ModelSpec& spec = session.spec();
-  const DeviceInfo& info = session.device().info();
-  const std::string threads = info.kind == DeviceKind::cuda ? "" : fmt::format(", {} threads", info.threads);
-  printer.line(fmt::format("{}: {} parameters, on {} ({}{})", spec.name, with_commas(trainer.parameters()),
-                           session.device_name(), info.name, threads));
-  const std::string held_out = trainer.validation_images() > 0
-                                   ? fmt::format(", {} held out", with_commas(trainer.validation_images()))
-                                   : "";
-  printer.line(fmt::format("{}: {} training images{}, batch {}, {} steps an epoch, seed {}", data.name,
-                           with_commas(trainer.training_images()), held_out, spec.recipe.batch_size,
-                           trainer.steps_per_epoch(), trainer.settings().seed));
-}
-
-int run_train(const TrainFlags& flags) {
-  const InterruptGuard guard;
-  TrainRequest request = flags.request();
-  ProgressPrinter printer(flags.output.json ? stderr : stdout, flags.output.quiet);
-  for (const std::string& note : request.notes) printer.line("note: " + note);
-
-  const Dataset data = load_dataset(request.run.data);
-  request.run.class_names = data.class_names;
-  Session session(request.spec, request.session);
-  const DeviceImages images(session, data.train, "the training set");
-  Trainer trainer(session, images, request.run);
-  if (request.resumed) restore(trainer, request, printer);
-
-  const std::optional<RunFolder> folder = open_folder(request);
-  if (folder) {
-    folder->write_config(config_json(request, session, trainer, data));
-    folder->write_plan(trainer.plan());
+ private:
+  nlohmann::json config(const Trainer& trainer) {
+    return {{"quern_version", version()},
+            {"created", utc_time()},
+            {"command_line", command_line()},
+            {"compiler", __VERSION__},
+            {"model", to_json(request_.spec)},
+            {"run", to_json(trainer.settings())},
+            {"data_path", data_.path.string()},
+            {"device_name", session_.device().info().name},
+            {"rng", kRandomScheme},
+            {"parameters", trainer.parameters()}};
   }
-  print_header(printer, session, trainer, data);
-  if (request.resumed)
-    printer.line(fmt::format("resumed at epoch {}, step {} of {}", trainer.state().epoch + 1,
-                             trainer.state().step_in_epoch, trainer.steps_per_epoch()));
 
-  const std::int64_t epochs = request.spec.recipe.epochs;
-  RunObserver observer(trainer, printer, folder ? &*folder : nullptr, epochs);
-  const StopReason reason = trainer.run(observer);
-  const TrainTimes times = trainer.times();
-  const TrainState& state = trainer.state();
-  if (folder && (reason == StopReason::requested || state.best_epoch == 0)) {
+  /// The weights of a resumed run's best epoch lie beside its checkpoint. Without them the search for the
+  /// best starts anew.
+  void restore(Trainer& trainer) {
+    Checkpoint& checkpoint = *request_.resumed;
+    if (checkpoint.state.best_epoch > 0) {
+      const fs::path path = request_.resumed_from.parent_path() / "best.safetensors";
+      std::error_code ignored;
+      std::optional<Checkpoint> best;
+      if (fs::exists(path, ignored)) best = load_checkpoint(path);
+      if (best && best->state.best_epoch == checkpoint.state.best_epoch) {
+        trainer.set_best_weights(best->ema.empty() ? std::move(best->weights) : std::move(best->ema));
+      } else {
+        printer_.line(
+            fmt::format("note: {} does not hold the weights of the best epoch ({}): the best is chosen among "
+                        "the epochs to come",
+                        path.string(), checkpoint.state.best_epoch));
+        checkpoint.state.best_epoch = 0;
+      }
+    }
+    trainer.restore(checkpoint);
+  }
+
+  void print_header(const Trainer& trainer) {
+    const DeviceInfo& info = session_.device().info();
+    const std::string threads =
+        info.kind == DeviceKind::cuda ? "" : fmt::format(", {} threads", info.threads);
+    printer_.line(fmt::format("{}: {} parameters, on {} ({}{})", request_.spec.name,
+                              with_commas(trainer.parameters()), session_.device_name(), info.name, threads));
+    const std::string held_out = trainer.validation_images() > 0
+                                     ? fmt::format(", {} held out", with_commas(trainer.validation_images()))
+                                     : "";
+    printer_.line(fmt::format("{}: {} training images{}, batch {}, {} steps an epoch, seed {}", data_.name,
+                              with_commas(trainer.training_images()), held_out,
+                              request_.spec.recipe.batch_size, trainer.steps_per_epoch(),
+                              trainer.settings().seed));
+    if (request_.resumed)
+      printer_.line(fmt::format("resumed after {} epochs and {} of {} steps", trainer.state().epoch,
+                                trainer.state().step_in_epoch, trainer.steps_per_epoch()));
+  }
+
+  /// What the epochs have not saved already: an epoch cut short; without validation, the last epoch as the
+  /// best.
+  void save(Trainer& trainer, StopReason reason) {
+    const bool unjudged = trainer.state().best_epoch == 0;
+    if (!folder_ || (reason != StopReason::requested && !unjudged)) return;
     const Checkpoint checkpoint = trainer.checkpoint();
-    save_checkpoint(folder->last(), checkpoint);
-    // Without validation the last epoch is the best known.
-    if (reason != StopReason::requested && state.best_epoch == 0) save_checkpoint(folder->best(), checkpoint);
+    save_checkpoint(folder_->last(), checkpoint);
+    if (reason != StopReason::requested) save_checkpoint(folder_->best(), checkpoint);
   }
 
-  const bool chosen = !trainer.best_weights().empty();
-  nlohmann::json json = {{"model", request.spec.name},
-                         {"device", session.device_name()},
-                         {"device_name", session.device().info().name},
-                         {"threads", session.device().info().threads},
-                         {"data", request.run.data},
-                         {"seed", request.run.seed},
-                         {"epochs", epochs},
-                         {"epochs_done", state.epoch},
-                         {"steps", state.step},
-                         {"batch_size", request.spec.recipe.batch_size},
-                         {"parameters", trainer.parameters()},
-                         {"startup_seconds", observer.startup_seconds()},
-                         {"train_seconds", times.seconds},
-                         {"ms_per_step", times.ms_per_step},
-                         {"ms_per_step_median", times.ms_per_step_median},
-                         {"images_per_second", times.images_per_second},
-                         {"weights_hash", weights_hash(session.layout(), session.weights())},
-                         {"stopped_early", state.stopped_early},
-                         {"interrupted", reason == StopReason::requested},
-                         {"test_accuracy", nullptr},
-                         {"test_loss", nullptr},
-                         {"checkpoint", nullptr},
-                         {"run_dir", nullptr},
-                         {"quern_version", version()}};
-  if (folder) {
-    json["run_dir"] = folder->path().string();
-    json["checkpoint"] =
-        (reason != StopReason::requested && chosen ? folder->best() : folder->last()).string();
-  }
-  if (state.best_epoch > 0) {
-    json["best_epoch"] = state.best_epoch;
-    json["best_validation_accuracy"] = state.best_accuracy;
-  }
-  if (state.stopped_early)
-    printer.line(
-        fmt::format("stopped early: no lower validation loss for {} epochs", state.epochs_since_lowest));
-
-  int status = 0;
-  std::string complaint;
-  if (reason == StopReason::requested) {
-    printer.line(fmt::format("interrupted in epoch {} after step {} of {}", state.epoch + 1,
-                             state.step_in_epoch, trainer.steps_per_epoch()));
-    printer.line(folder ? fmt::format("saved {}; go on with: quern train --resume {}",
-                                      folder->last().string(), folder->path().string())
-                        : "nothing was saved (--no-save)");
-    status = 128 + InterruptGuard::caught();
-  } else {
-    const Evaluation test = evaluate_test(session, trainer, data.test, request.run.limit_test);
-    json["test_accuracy"] = test.accuracy;
-    json["test_loss"] = test.loss;
-    printer.line(fmt::format("trained in {:.2f} s: {:.3f} ms a step (median {:.3f}), {:.0f} images/s",
-                             times.seconds, times.ms_per_step, times.ms_per_step_median,
-                             times.images_per_second));
-    printer.line(fmt::format("test accuracy {} ({} of {}), loss {:.5f}{}", percent(test.accuracy),
-                             test.correct, test.count, test.loss,
-                             chosen ? fmt::format(", with the weights of epoch {}", state.best_epoch) : ""));
-    if (folder) printer.line(fmt::format("saved in {}", folder->path().string()));
-    if (flags.require_accuracy && !(test.accuracy >= *request.required_accuracy)) {
-      complaint = fmt::format("test accuracy {:.4f} is below the required {:.4f}", test.accuracy,
-                              *request.required_accuracy);
-      status = exit_status(ErrorKind::check);
+  nlohmann::json describe(const Trainer& trainer, StopReason reason) {
+    const TrainState& state = trainer.state();
+    const TrainTimes times = trainer.times();
+    const bool interrupted = reason == StopReason::requested;
+    nlohmann::json json = {{"model", request_.spec.name},
+                           {"device", session_.device_name()},
+                           {"device_name", session_.device().info().name},
+                           {"threads", session_.device().info().threads},
+                           {"data", request_.run.data},
+                           {"seed", request_.run.seed},
+                           {"epochs", request_.spec.recipe.epochs},
+                           {"epochs_done", state.epoch},
+                           {"steps", state.step},
+                           {"batch_size", request_.spec.recipe.batch_size},
+                           {"parameters", trainer.parameters()},
+                           {"train_seconds", times.seconds},
+                           {"ms_per_step", times.ms_per_step},
+                           {"ms_per_step_median", times.ms_per_step_median},
+                           {"images_per_second", times.images_per_second},
+                           {"weights_hash", weights_hash(session_.layout(), session_.weights())},
+                           {"stopped_early", state.stopped_early},
+                           {"interrupted", interrupted},
+                           {"test_accuracy", nullptr},
+                           {"test_loss", nullptr},
+                           {"checkpoint", nullptr},
+                           {"run_dir", nullptr},
+                           {"quern_version", version()}};
+    if (folder_) {
+      const bool chosen = !interrupted && !trainer.best_weights().empty();
+      json["run_dir"] = folder_->path().string();
+      json["checkpoint"] = (chosen ? folder_->best() : folder_->last()).string();
     }
+    if (state.best_epoch > 0) {
+      json["best_epoch"] = state.best_epoch;
+      json["best_validation_accuracy"] = state.best_accuracy;
+    }
+    return json;
   }
-  if (flags.output.json) fmt::print("{}\n", json.dump());
-  if (!complaint.empty()) {
-    std::fflush(stdout);
-    fmt::print(stderr, "quern: {}\n", complaint);
+
+  int report_interruption(const Trainer& trainer) {
+    printer_.line(fmt::format("interrupted in epoch {} after {} of {} steps", trainer.state().epoch + 1,
+                              trainer.state().step_in_epoch, trainer.steps_per_epoch()));
+    printer_.line(folder_ ? fmt::format("saved {}; go on with: quern train --resume {}",
+                                        folder_->last().string(), folder_->path().string())
+                          : "nothing was saved (--no-save)");
+    return 128 + InterruptGuard::caught();
   }
-  return status;
-}
+
+  /// The one look at the test set, with the weights of the best epoch where validation chose one.
+  int report_test(const Trainer& trainer, nlohmann::json& result) {
+    const std::vector<float>& chosen = trainer.best_weights();
+    if (!chosen.empty())
+      session_.upload(session_.evaluation_weights(), chosen.data(), chosen.size() * sizeof(float));
+    const std::int64_t limit = request_.run.limit_test, count = data_.test.count;
+    const DeviceImages images(session_, data_.test, "the test set");
+    const Evaluation test =
+        Evaluator(session_, images, first_indices(limit > 0 ? std::min(limit, count) : count)).run();
+    result["test_accuracy"] = test.accuracy;
+    result["test_loss"] = test.loss;
+
+    const TrainTimes times = trainer.times();
+    const TrainState& state = trainer.state();
+    if (state.stopped_early)
+      printer_.line(
+          fmt::format("stopped early: no lower validation loss for {} epochs", state.epochs_since_lowest));
+    printer_.line(fmt::format("trained in {:.2f} s: {:.3f} ms a step (median {:.3f}), {:.0f} images/s",
+                              times.seconds, times.ms_per_step, times.ms_per_step_median,
+                              times.images_per_second));
+    printer_.line(fmt::format(
+        "test accuracy {} ({} of {}), loss {:.5f}{}", percent(test.accuracy), test.correct, test.count,
+        test.loss, chosen.empty() ? "" : fmt::format(", with the weights of epoch {}", state.best_epoch)));
+    if (folder_) printer_.line(fmt::format("saved in {}", folder_->path().string()));
+    if (!request_.required_accuracy || test.accuracy >= *request_.required_accuracy) return 0;
+    fmt::print(stderr, "quern: test accuracy {:.4f} is below the required {:.4f}\n", test.accuracy,
+               *request_.required_accuracy);
+    return exit_status(ErrorKind::check);
+  }
+
+  const InterruptGuard guard_;
+  TrainRequest request_;
+  const bool json_output_;
+  ProgressPrinter printer_;
+  std::future<Dataset> loading_;  ///< while the device opens
+  Session session_;
+  Dataset data_;
+  std::optional<RunFolder> folder_;
+};
 
 }  // namespace
 
@@ -229,7 +250,13 @@ void add_train(CLI::App& app, int& status) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* command = app.add_subcommand("train", "Train a model and report its test accuracy");
   flags->add_to(*command);
-  command->callback([flags, &status] { status = run_train(*flags); });
+  command->footer(
+      "Ctrl-C finishes the step, saves and says how to go on; a second one kills. Exit status: 0 good, 1 the "
+      "accuracy is\n"
+      "below --require-accuracy or the loss is not finite, 2 bad usage or input, 3 the device or the system "
+      "failed,\n"
+      "130 (143) ended by SIGINT (SIGTERM), with everything saved.");
+  command->callback([flags, &status] { status = TrainRun(*flags).execute(); });
 }
 
 }  // namespace quern::cli

@@ -124,6 +124,7 @@ void RecipeFlags::add_to(CLI::App& command) {
   command
       .add_option("--milestones", values_->milestones, "step: epochs after which the rate falls, e.g. 3,4")
       ->delimiter(',')
+      ->take_all()
       ->group("Recipe");
   for (std::size_t i = 0; i < kNumbers.size(); ++i)
     command.add_option(kNumbers[i].name, values_->numbers[i], kNumbers[i].help)->group("Recipe");

@@ -1,11 +1,14 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
 #include "quern/error.hpp"
+#include "quern/suggest.hpp"
 #include "quern/version.hpp"
 
 namespace {
@@ -19,6 +22,17 @@ void complain(const std::string& message) {
 std::string help_command(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
   return chosen.empty() ? "quern --help" : fmt::format("quern {} --help", chosen.front()->get_name());
+}
+
+/// CLI11 would only say that a command is required.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  if (std::find(names.begin(), names.end(), argv[1]) == names.end())
+    quern::fail_input("unknown command '{}': choose one of {}{}", argv[1], fmt::join(names, ", "),
+                      quern::did_you_mean(argv[1], names));
 }
 
 int parse_error(const CLI::App& app, const CLI::ParseError& error) {
@@ -40,6 +54,8 @@ int main(int argc, char** argv) {
       "quern"};
   app.set_version_flag("--version", fmt::format("quern {}", quern::version()));
   app.require_subcommand(1);
+  // A flag given twice: the last one counts, so that scripts can append theirs.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_help_all_flag("--help-all", "Print the help of every command");
   int status = 0;
   quern::cli::add_train(app, status);
@@ -51,6 +67,7 @@ int main(int argc, char** argv) {
   quern::cli::add_info(app, status);
   quern::cli::add_models(app, status);
   try {
+    check_command(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return parse_error(app, error);

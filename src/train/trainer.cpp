@@ -109,6 +109,12 @@ void Trainer::prepare(const DeviceImages& images) {
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {
+  if (!(checkpoint.run.fingerprint == run_.fingerprint))
+    fail_input(
+        "the training set is not the one the checkpoint was trained on: {} images with labels of CRC {:08x}, "
+        "the checkpoint had {} with {:08x}; give the same --data",
+        run_.fingerprint.images, run_.fingerprint.labels_crc32, checkpoint.run.fingerprint.images,
+        checkpoint.run.fingerprint.labels_crc32);
   const TrainState& state = checkpoint.state;
   const std::int64_t epochs = session_.spec().recipe.epochs;
   if (state.epoch > epochs || state.step_in_epoch >= steps_per_epoch_ ||
@@ -118,12 +124,6 @@ void Trainer::restore(const Checkpoint& checkpoint) {
         "the checkpoint stands at step {} (epoch {} + {} steps), which is no position of a run of {} epochs "
         "of {} steps",
         state.step, state.epoch, state.step_in_epoch, epochs, steps_per_epoch_);
-  if (!(checkpoint.run.fingerprint == run_.fingerprint))
-    fail_input(
-        "the training set is not the one the checkpoint was trained on: {} images with labels of CRC {:08x}, "
-        "the checkpoint had {} with {:08x}; give the same --data",
-        run_.fingerprint.images, run_.fingerprint.labels_crc32, checkpoint.run.fingerprint.images,
-        checkpoint.run.fingerprint.labels_crc32);
   session_.set_weights(checkpoint.weights);
   const auto fill = [&](Buffer& buffer, const std::vector<float>& values, const char* name) {
     if (!buffer) return;
