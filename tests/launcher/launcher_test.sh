@@ -50,7 +50,7 @@ if(QUERN_TESTS)
   add_test(NAME first COMMAND quern-cli)
   add_test(NAME second COMMAND quern-cli)
 endif()
-file(WRITE ${CMAKE_BINARY_DIR}/settings "cuda=${QUERN_CUDA} tests=${QUERN_TESTS} extra=${EXTRA}")
+file(WRITE ${CMAKE_BINARY_DIR}/settings "cuda=${QUERN_CUDA} tests=${QUERN_TESTS} emu=${QUERN_EMU} extra=${EXTRA}")
 CMAKE
 cat >"$tree/main.cpp" <<'CPP'
 #include <cstdio>
@@ -110,7 +110,7 @@ case_arguments() {
   said "QUERN_DATA=$tree/data"
   [[ -x $tree/build/bin/quern ]] || fail "the program is not at build/bin/quern"
   [[ ! -e $tree/build/everything-was-built ]] || fail "more than the program was built"
-  [[ $(<"$tree/build/settings") == "cuda=OFF tests=OFF extra=" ]] || fail "settings: $(<"$tree/build/settings")"
+  [[ $(<"$tree/build/settings") == "cuda=OFF tests=OFF emu=ON extra=" ]] || fail "settings: $(<"$tree/build/settings")"
 }
 
 case_unchanged() {
@@ -143,6 +143,18 @@ case_settings() {
   QUERN_CMAKE_ARGS=-DCMAKE_CXX_COMPILER=/nonexistent/c++
   launch 3 train
   said "configuring failed"
+}
+
+# Training on the CPU builds without the emulator; what asks for it gets it, and it stays.
+case_emulator() {
+  launch 0 train --model seed
+  [[ $(<"$tree/build/settings") == *emu=OFF* ]] || fail "training on the CPU built the emulator"
+  launch 0 train --device emu
+  [[ $(<"$tree/build/settings") == *emu=ON* ]] || fail "training on the emulator was built without it"
+  : >"$calls"
+  launch 0 train --model seed
+  launch 0 check
+  ! called cmake || fail "configured again although the emulator is there"
 }
 
 case_moved_tree() {
