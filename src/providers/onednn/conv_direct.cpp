@@ -109,10 +109,8 @@ class DirectConv final : public Executable {
   void convolve_unit(const RunArgs& args, std::size_t index, std::int64_t unit, float* scratch,
                      Moments* moments) const {
     const GatherPlan& plan = plans_[index];
-    const std::int64_t image = unit / plan.bands;
-    const int begin = static_cast<int>(unit % plan.bands) * plan.band;
-    const int end = std::min(begin + plan.band, plan.out_rows);
-    if (begin >= end) return;
+    const auto [image, begin, end] = plan.unit(unit);
+    if (begin == end) return;
     const std::int64_t source_image =
         std::int64_t{plan.source_rows} * plan.source_cols * plan.source_channels;
     const std::int64_t out_image = forward_ ? std::int64_t{shape_.p} * shape_.q * shape_.k
@@ -229,9 +227,7 @@ class DirectConvWeights final : public Executable {
     a.k = group_k_;
     a.out_step = padded_k_;
     for (std::int64_t unit = units.begin; unit < units.end; ++unit) {
-      const std::int64_t image = unit / plan_.bands;
-      const int begin = static_cast<int>(unit % plan_.bands) * plan_.band;
-      const int end = std::min(begin + plan_.band, plan_.out_rows);
+      const auto [image, begin, end] = plan_.unit(unit);
       const std::int64_t x_image = std::int64_t{shape_.h} * shape_.w * shape_.c;
       const float* x = plan_.rows(input(args, 1) + image * x_image, begin, end, scratch);
       const float* dy = input(args, 0) + (image * shape_.p + begin) * plan_.out_row;

@@ -101,6 +101,11 @@ void GatherPlan::finish(int images, int threads, bool pad_rows) {
   bands = (out_rows + band - 1) / band;
 }
 
+GatherPlan::Unit GatherPlan::unit(std::int64_t index) const noexcept {
+  const Range rows = share(out_rows, static_cast<int>(index % bands), bands);
+  return {index / bands, static_cast<int>(rows.begin), static_cast<int>(rows.end)};
+}
+
 const float* GatherPlan::rows(const float* image, int row_begin, int row_end, float* scratch) const {
   const int first = row_begin * step_h + row_low;
   const std::ptrdiff_t source_line = std::ptrdiff_t{source_cols} * source_channels;

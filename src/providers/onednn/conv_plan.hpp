@@ -50,6 +50,13 @@ struct GatherPlan {
   /// Derives the rest. `pad_rows`: rows outside the source are copied as zeros too, instead of skipped.
   void finish(int images, int threads, bool pad_rows);
 
+  /// The image of a unit of work and its output rows, at most `band` of them.
+  struct Unit {
+    std::int64_t image;
+    int begin, end;
+  };
+  Unit unit(std::int64_t index) const noexcept;
+
   /// The address that tap offset 0 of output (row_begin, 0) refers to; copies into `scratch` where the plan
   /// says so.
   const float* rows(const float* image, int row_begin, int row_end, float* scratch) const;

@@ -59,8 +59,8 @@ void max_pool_rows(const MaxPool& args) {
                 value = (value - mean[v]) * scale[v] + beta[v];
                 if (a.relu) value = rectify(value);
               }
-              // A NaN wins, and once it has won it stays.
-              const auto wins = (value > best[v]) | ((value != value) & (best[v] == best[v]));
+              // Not "greater": a NaN wins, and once it has won it stays.
+              const auto wins = ~(value <= best[v]) & (best[v] == best[v]);
               best[v] = wins ? value : best[v];
               index[v] = wins ? here : index[v];
             }

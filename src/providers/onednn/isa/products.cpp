@@ -59,13 +59,10 @@ QUERN_INLINE void store_channels(float* p, Vec value, int v, int last_lanes) {
     store(p + v * kLanes, value);
 }
 
-/// The sums of one tile; x and w as in ProductRows.
+/// The sums of one tile, its pixels at x; w as in ProductRows.
 template <int kRows, int kVecs>
-QUERN_INLINE void accumulate(const float* x0, std::ptrdiff_t x_pixel, const int32_t* tap, int n_taps,
-                             const float* w, std::ptrdiff_t w_step, Vec (&acc)[kRows][kVecs]) {
-  const float* x[kRows];
-  QUERN_UNROLL
-  for (int i = 0; i < kRows; ++i) x[i] = x0 + i * x_pixel;
+QUERN_INLINE void accumulate(const float* const (&x)[kRows], const int32_t* tap, int n_taps, const float* w,
+                             std::ptrdiff_t w_step, Vec (&acc)[kRows][kVecs]) {
   for (const int32_t* end = tap + n_taps; tap != end; ++tap) {
     const std::ptrdiff_t offset = *tap;
     Vec b[kVecs];
@@ -97,9 +94,12 @@ void product_tiles(const Tile& args) {
     sum[v] = load_channels<kVecs>(e.sum + t.k, v, t.last_lanes);
     squares[v] = load_channels<kVecs>(e.sum_squares + t.k, v, t.last_lanes);
   }
-  const float* x = t.x;
+  const float* x[kRows];
+  QUERN_UNROLL
+  for (int i = 0; i < kRows; ++i) x[i] = t.x + i * t.x_pixel;
+  const std::ptrdiff_t advance = kRows * t.x_pixel;
   float* out = t.out;
-  for (int tile = 0; tile < t.count; ++tile, x += kRows * t.x_pixel, out += kRows * t.out_pixel) {
+  for (int tile = 0; tile < t.count; ++tile, out += kRows * t.out_pixel) {
     Vec acc[kRows][kVecs];
     QUERN_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -114,7 +114,9 @@ void product_tiles(const Tile& args) {
           acc[i][v] = load_channels<kVecs>(out + i * t.out_pixel, v, t.last_lanes);
       }
     }
-    accumulate<kRows, kVecs>(x, t.x_pixel, t.taps, t.n_taps, t.w, t.w_step, acc);
+    accumulate<kRows, kVecs>(x, t.taps, t.n_taps, t.w, t.w_step, acc);
+    QUERN_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] += advance;
     if (finish && e.relu) {
       QUERN_UNROLL
       for (int i = 0; i < kRows; ++i) {

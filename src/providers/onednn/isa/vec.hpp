@@ -148,9 +148,16 @@ QUERN_INLINE void store_byte_lanes(uint8_t* p, IntVec v, [[maybe_unused]] int n)
   }
 }
 
-/// max(v, 0) that keeps a NaN: a network that diverged must not look healthy.
+/// max(v, 0) that keeps a NaN: a network that diverged must not look healthy. (The instruction returns its
+/// second operand when one is NaN.)
 QUERN_INLINE Vec rectify(Vec v) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)v);
+#elif defined(__AVX__)
+  return (Vec)_mm256_max_ps(_mm256_setzero_ps(), (__m256)v);
+#else
   return v < 0.0f ? Vec{} : v;
+#endif
 }
 /// v where gate > 0, else 0 (also where gate is NaN).
 QUERN_INLINE Vec gate_positive(Vec v, Vec gate) {
