@@ -14,17 +14,6 @@ namespace quern::onednn {
 
 namespace {
 
-enum class Policy { full_pools, never, always };
-
-Policy policy() noexcept {
-  static const Policy value = [] {
-    const char* text = std::getenv("QUERN_PIN");
-    if (text == nullptr) return Policy::full_pools;
-    return std::string_view(text) == "0" ? Policy::never : Policy::always;
-  }();
-  return value;
-}
-
 #if defined(__linux__)
 
 cpu_set_t initial_mask() noexcept {
@@ -74,14 +63,23 @@ const std::vector<int>& usable_cores() {
   return cores;
 }
 
+PinPolicy parse_pin_policy(const char* text) noexcept {
+  if (text == nullptr) return PinPolicy::full_pools;
+  return std::string_view(text) == "0" ? PinPolicy::never : PinPolicy::always;
+}
+
+bool should_pin(PinPolicy policy, int threads, int cores) noexcept {
+  if (policy == PinPolicy::never || threads > cores) return false;
+  return policy == PinPolicy::always || threads == cores;
+}
+
 void pin_this_thread([[maybe_unused]] int thread, [[maybe_unused]] int threads) noexcept {
 #if defined(__linux__)
   if (bound_as == thread) return;
   bound_as = thread;
-  if (policy() == Policy::never) return;
+  static const PinPolicy policy = parse_pin_policy(std::getenv("QUERN_PIN"));
   const auto& cores = usable_cores();
-  const auto wanted = static_cast<std::size_t>(threads);
-  if (wanted > cores.size() || (policy() == Policy::full_pools && wanted < cores.size())) return;
+  if (!should_pin(policy, threads, static_cast<int>(cores.size()))) return;
   cpu_set_t mask;
   CPU_ZERO(&mask);
   CPU_SET(cores[static_cast<std::size_t>(thread)], &mask);

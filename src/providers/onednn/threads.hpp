@@ -21,6 +21,12 @@ namespace quern::onednn {
 /// thread of each physical core first.
 const std::vector<int>& usable_cores();
 
+/// Pools to pin: those that fill the machine, none, or all that fit.
+enum class PinPolicy : std::uint8_t { full_pools, never, always };
+/// From QUERN_PIN's value; null: not set.
+PinPolicy parse_pin_policy(const char* text) noexcept;
+bool should_pin(PinPolicy policy, int threads, int cores) noexcept;
+
 /// Binds the calling thread, number `thread` of a pool of `threads`, where the policy above says so. Cheap
 /// when done.
 void pin_this_thread(int thread, int threads) noexcept;

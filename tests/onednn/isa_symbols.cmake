@@ -1,0 +1,18 @@
+# No object file compiled for a higher instruction set may define a symbol that the linker could choose for all: weak
+# ones (inline functions, templates outside the namespace). Usage: cmake -DNM=nm -DOBJECTS=a.o,b.o -P isa_symbols.cmake
+string(REPLACE "," ";" objects "${OBJECTS}")
+if(NOT objects)
+  message(FATAL_ERROR "no object files given")
+endif()
+foreach(object ${objects})
+  execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${NM} cannot read ${object}")
+  endif()
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" weak "${symbols}")
+  foreach(line ${weak})
+    if(NOT line MATCHES "quern::onednn::isa_")
+      message(SEND_ERROR "${object} shares a symbol: ${line}")
+    endif()
+  endforeach()
+endforeach()
