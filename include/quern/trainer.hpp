@@ -77,7 +77,8 @@ class Trainer {
   /// Goes on from a checkpoint of the same model, recipe and settings. Throws an input error when its
   /// position is not one of this run's.
   void restore(const Checkpoint& checkpoint);
-  /// Everything as it stands; not to be called from on_progress().
+  /// Everything as it stands; not to be called from on_progress(). Throws a check error when a weight is not
+  /// finite.
   Checkpoint checkpoint();
 
   /// Trains until the recipe's epochs are done, early stopping strikes or the observer asks to stop. Throws a

@@ -129,8 +129,11 @@ int run_predict(const PredictFlags& flags) {
     rows.push_back(std::move(row));
     predictions.push_back(std::move(prediction));
   }
-  if (!flags.output.quiet && !flags.output.json)
-    fmt::print("{}", format_table({"image", "class", "first", "second", "third", "truth"}, rows));
+  std::vector<std::string> header{"image", "class", "first", "second", "third"};
+  if (std::any_of(gathered.labels.begin(), gathered.labels.end(),
+                  [](const auto& label) { return label.has_value(); }))
+    header.emplace_back("truth");
+  if (!flags.output.quiet && !flags.output.json) fmt::print("{}", format_table(header, rows));
   if (flags.output.json)
     fmt::print("{}\n", nlohmann::json{{"checkpoint", path.string()},
                                       {"model", checkpoint.spec.name},

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
 
@@ -68,7 +69,6 @@ class TrainRun {
         session_(request_.spec, request_.session) {}
 
   int execute() {
-    for (const std::string& note : request_.notes) printer_.line("note: " + note);
     data_ = loading_.get();
     request_.run.class_names = data_.class_names;
     const DeviceImages images(session_, data_.train, "the training set");
@@ -130,8 +130,9 @@ class TrainRun {
 
   void print_header(const Trainer& trainer) {
     const DeviceInfo& info = session_.device().info();
-    const std::string threads =
-        info.kind == DeviceKind::cuda ? "" : fmt::format(", {} threads", info.threads);
+    const std::string threads = info.kind == DeviceKind::cuda ? ""
+                                                              : fmt::format(", {} thread{}", info.threads,
+                                                                            info.threads == 1 ? "" : "s");
     printer_.line(fmt::format("{}: {} parameters, on {} ({}{})", request_.spec.name,
                               with_commas(trainer.parameters()), session_.device_name(), info.name, threads));
     const std::string held_out = trainer.validation_images() > 0
@@ -141,9 +142,16 @@ class TrainRun {
                               with_commas(trainer.training_images()), held_out,
                               request_.spec.recipe.batch_size, trainer.steps_per_epoch(),
                               trainer.settings().seed));
-    if (request_.resumed)
-      printer_.line(fmt::format("resumed after {} epochs and {} of {} steps", trainer.state().epoch,
-                                trainer.state().step_in_epoch, trainer.steps_per_epoch()));
+    if (!request_.resumed) return;
+    const RunSettings &then = request_.resumed->run, &now = trainer.settings();
+    if (now.device != then.device || now.threads != then.threads || now.precision != then.precision ||
+        now.fuse != then.fuse || now.impls != then.impls)
+      printer_.line(
+          fmt::format("note: the run began on {} with {} threads in {}{}: on other terms it goes on, but not "
+                      "bit for bit",
+                      then.device, then.threads, then.precision, then.fuse ? "" : ", unfused"));
+    printer_.line(fmt::format("resumed after {} epochs and {} of {} steps", trainer.state().epoch,
+                              trainer.state().step_in_epoch, trainer.steps_per_epoch()));
   }
 
   /// What the epochs have not saved already: an epoch cut short; without validation, the last epoch as the
@@ -228,6 +236,10 @@ class TrainRun {
         "test accuracy {} ({} of {}), loss {:.5f}{}", percent(test.accuracy), test.correct, test.count,
         test.loss, chosen.empty() ? "" : fmt::format(", with the weights of epoch {}", state.best_epoch)));
     if (folder_) printer_.line(fmt::format("saved in {}", folder_->path().string()));
+    if (!std::isfinite(test.loss)) {
+      fmt::print(stderr, "quern: the test loss is not finite: lower --lr or set --clip-norm\n");
+      return exit_status(ErrorKind::check);
+    }
     if (!request_.required_accuracy || test.accuracy >= *request_.required_accuracy) return 0;
     fmt::print(stderr, "quern: test accuracy {:.4f} is below the required {:.4f}\n", test.accuracy,
                *request_.required_accuracy);

@@ -93,14 +93,7 @@ TrainRequest TrainFlags::resumed_request() const {
   require_same("--early-stop", early_stop, run.early_stop);
   if (limit_test) run.limit_test = *limit_test;
   if (data) run.data = *data;
-  const SessionOptions trained = session_options(run);
-  request.session = device.over(trained);
-  const SessionOptions& now = request.session;
-  if (now.device != trained.device || now.threads != trained.threads || now.precision != trained.precision ||
-      now.fuse != trained.fuse || now.impls != trained.impls)
-    request.notes.push_back(fmt::format(
-        "the run began on {} with {} threads in {}: on other terms it goes on, but not bit for bit",
-        trained.device, trained.threads, to_string(trained.precision)));
+  request.session = device.over(session_options(run));
   return request;
 }
 

@@ -24,7 +24,6 @@ struct TrainRequest {
   std::optional<std::filesystem::path> run_dir;
   bool no_save = false;
   std::optional<double> required_accuracy;
-  std::vector<std::string> notes;  ///< for people
 };
 
 struct TrainFlags {

@@ -138,6 +138,14 @@ void Trainer::restore(const Checkpoint& checkpoint) {
 
 Checkpoint Trainer::checkpoint() {
   Checkpoint checkpoint{session_.spec(), run_, state_, session_.weights(), {}, {}, session_.average()};
+  // The loss of the last step was finite, but its update may have overflowed.
+  if (!std::all_of(checkpoint.weights.begin(), checkpoint.weights.end(),
+                   [](float w) { return std::isfinite(w); }))
+    fail_check(
+        "after step {}: the weights are not finite: lower --lr or set --clip-norm; checkpoints saved before "
+        "are as "
+        "they were",
+        state_.step);
   const auto read = [&](const Buffer& buffer) {
     std::vector<float> values(buffer.size() / sizeof(float));
     if (buffer) session_.download(values.data(), buffer.data(), buffer.size());

@@ -78,6 +78,14 @@ TEST_F(Commands, InfoShowsAPlan) {
     EXPECT_NE(node["op"], "optimizer.forward");
     EXPECT_THAT(node["implementation"].get<std::string>(), testing::StartsWith("reference:"));
   }
+  const nlohmann::json forced = last_line_json(
+      quern({"info", "--plan", "--model", "small.json", "--impl", "conv2d=reference,metrics=reference",
+             "--impl", "dense.forward=reference", "--device", "cpu", "--json"}));
+  for (const auto& node : forced["nodes"]) {
+    const std::string op = node["op"];
+    const bool chosen = op.starts_with("conv2d.") || op == "metrics.forward" || op == "dense.forward";
+    EXPECT_TRUE(!chosen || node["implementation"].get<std::string>().starts_with("reference:")) << op;
+  }
   expect_bad_usage({"info", "--model", "small.json"}, {"--plan"});
   expect_bad_usage({"info", "--plan", "--assume", "sm_91"}, {"sm_91", "did you mean 'sm_90'"});
   expect_bad_usage({"info", "--plan", "--batch", "0"}, {"--batch 0"});

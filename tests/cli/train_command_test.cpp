@@ -271,6 +271,14 @@ TEST_F(ResumeCommand, RefusesFlagsThatChangeTheNumbers) {
   refused("--epochs", "5");  // its cosine schedule depends on them
 }
 
+TEST_F(ResumeCommand, OtherThreadsAreNoted) {
+  const test::Outcome same = quern({"train", "--resume", "run", "--threads", "2", "--no-save"});
+  EXPECT_THAT(same.out, Not(HasSubstr("note:")));
+  const test::Outcome other = quern({"train", "--resume", "run", "--threads", "1", "--no-save"});
+  EXPECT_EQ(other.status, 0) << other.err;
+  EXPECT_THAT(other.out, HasSubstr("not bit for bit"));
+}
+
 TEST_F(ResumeCommand, TheSameFlagsAgainAreFine) {
   EXPECT_EQ(
       quern({"train", "--resume", "run", "--batch", "16", "--seed", "3", "--model", "small.json", "--quiet"})

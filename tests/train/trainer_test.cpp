@@ -332,6 +332,16 @@ TEST(Trainer, LossThatIsNotFiniteStopsTheRun) {
   EXPECT_THAT(message, HasSubstr("epoch 1, step 1: the loss is not finite"));
 }
 
+TEST(Trainer, WeightsThatAreNotFiniteAreNotSaved) {
+  const Split data = small_images(64);
+  SmallRun run(linear_model(R"({"epochs": 1, "batch_size": 16})"), data);
+  auto weights = run.session.weights();
+  weights[3] = std::numeric_limits<float>::infinity();
+  run.session.set_weights(weights);
+  EXPECT_THAT(error_of([&] { run.trainer.checkpoint(); }, ErrorKind::check),
+              HasSubstr("weights are not finite"));
+}
+
 TEST(Trainer, RefusesWhatCannotBeTrained) {
   const Split data = small_images(40);
   const auto error = [&](const char* recipe, RunSettings settings) {
