@@ -37,7 +37,7 @@ struct Dataset {
 /// Loads a set by its name or from a folder.
 ///
 ///   "mnist"          the copy in data/mnist: looked for under $QUERN_DATA, ./data, beside the program
-///                    (../data, ../share/quern/data) and in the tree the program was built from
+///                    (../data, ../share/quern) and in the tree the program was built from
 ///   "fashion-mnist"  the same places, then those of Debian's package dataset-fashion-mnist
 ///   DIR              a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte
 ///   and

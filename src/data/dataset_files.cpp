@@ -163,7 +163,7 @@ std::vector<fs::path> dataset_folders(std::string_view name, const DatasetPlaces
   if (!places.program_folder.empty()) {
     const fs::path prefix = places.program_folder.parent_path();
     folders.push_back(prefix / "data" / name);
-    folders.push_back(prefix / "share/quern/data" / name);
+    folders.push_back(prefix / "share/quern" / name);
   }
   folders.push_back(places.source_data / name);
   if (name == kFashion) {

@@ -180,7 +180,7 @@ TEST(DatasetPlaces, EachIsSearchedInItsOrder) {
                [&] { load_dataset("mnist", places); });
   // From the last place to the first: each new one must win over those after it.
   places.environment = folder / "env";
-  for (const char* place : {"source", "prefix/share/quern/data", "prefix/data", "work/data", "env"}) {
+  for (const char* place : {"source", "prefix/share/quern", "prefix/data", "work/data", "env"}) {
     put_small_set(folder / place / "mnist");
     EXPECT_EQ(load_dataset("mnist", places).path, folder / place / "mnist");
   }
