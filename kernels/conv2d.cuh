@@ -13,8 +13,8 @@
 ///   *_general  everything: any groups, any mixture of fp32 and bf16 activations, any size
 ///
 /// The implicit products take any window, stride, padding and dilation, one group, tensors of fewer than 2^30
-/// elements, images of up to 16384 rows and columns with their padding, and at most 128 filter taps. All addresses are multiples of
-/// 16 bytes.
+/// elements, images of up to 16384 rows and columns with their padding, and at most 128 filter taps. All
+/// addresses are multiples of 16 bytes.
 
 #include <cstddef>
 #include <cstdint>
@@ -120,8 +120,9 @@ inline std::size_t conv2d_backward_weights_counters(const Conv2dBackwardWeightsA
   return split_counters(conv2d_backward_weights_problem(args.shape, 1), args.plan);
 }
 
-// How the direct kernels are cut up. A thread has four neighbouring filters; `quads` threads side by side have all filters
-// of a block. In forward a thread has four pixels of a row, in backward_weights it walks over many such.
+// How the direct kernels are cut up. A thread has four neighbouring filters; `quads` threads side by side
+// have all filters of a block. In forward a thread has four pixels of a row, in backward_weights it walks
+// over many such.
 
 inline constexpr int kDirectThreads = 256;
 inline constexpr int kDirectPixels = 4;
@@ -134,9 +135,13 @@ constexpr int direct_quads(int filters) {
   return quads;
 }
 /// Blocks along the filters.
-inline std::int64_t direct_filter_tiles(const Conv2dShape& s) { return ceil_div(s.k, 4 * direct_quads(s.k)); }
+inline std::int64_t direct_filter_tiles(const Conv2dShape& s) {
+  return ceil_div(s.k, 4 * direct_quads(s.k));
+}
 /// Runs of kDirectPixels pixels in all rows.
-inline std::int64_t direct_runs(const Conv2dShape& s) { return std::int64_t{s.n} * s.p * ceil_div(s.q, kDirectPixels); }
+inline std::int64_t direct_runs(const Conv2dShape& s) {
+  return std::int64_t{s.n} * s.p * ceil_div(s.q, kDirectPixels);
+}
 /// Blocks along the pixels, at one run a thread.
 inline std::int64_t direct_pixel_tiles(const Conv2dShape& s) {
   return ceil_div(direct_runs(s), kDirectThreads / direct_quads(s.k));
@@ -144,13 +149,17 @@ inline std::int64_t direct_pixel_tiles(const Conv2dShape& s) {
 
 inline std::size_t conv2d_forward_direct_workspace(const Conv2dForwardArgs& args) {
   const Conv2dShape& s = args.shape;
-  return args.with_stats ? stats_floats(direct_pixel_tiles(s), direct_filter_tiles(s), s.k) * sizeof(float) : 0;
+  return args.with_stats ? stats_floats(direct_pixel_tiles(s), direct_filter_tiles(s), s.k) * sizeof(float)
+                         : 0;
 }
 inline std::size_t conv2d_forward_direct_counters(const Conv2dForwardArgs& args) {
-  return args.with_stats ? stats_counters(direct_pixel_tiles(args.shape), direct_filter_tiles(args.shape)) : 0;
+  return args.with_stats ? stats_counters(direct_pixel_tiles(args.shape), direct_filter_tiles(args.shape))
+                         : 0;
 }
 /// Sums that a block of backward_weights makes: for each of its filters a patch and the bias.
-inline std::int64_t direct_block_sums(const Conv2dShape& s) { return (s.patch() + 1) * 4 * direct_quads(s.k); }
+inline std::int64_t direct_block_sums(const Conv2dShape& s) {
+  return (s.patch() + 1) * 4 * direct_quads(s.k);
+}
 inline std::size_t conv2d_backward_weights_direct_workspace(const Conv2dBackwardWeightsArgs& args) {
   const Conv2dShape& s = args.shape;
   const std::int64_t parts = args.plan.splits + merge_groups(args.plan.splits);

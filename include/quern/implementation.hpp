@@ -48,8 +48,9 @@ struct Implementation {
   DeviceKind device = DeviceKind::cpu;
   std::function<Refusal(const OpDesc&, const DeviceInfo&)> refusal;
   std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare;
-  /// Small-integer operands give the exact integer result, as every sum of products does. False for algorithms that
-  /// transform their operands (Winograd, FFT): `quern check` then compares within a wider tolerance only.
+  /// Small-integer operands give the exact integer result, as every sum of products does. False for
+  /// algorithms that transform their operands (Winograd, FFT): `quern check` then compares within a wider
+  /// tolerance only.
   bool exact = true;
 
   /// "custom:implicit_gemm_tf32"

@@ -1,7 +1,7 @@
 #pragma once
 
-/// How an implicit matrix product is cut up: the tile that a block computes, and into how many parts its sum over k
-/// is split. Chosen once, when an operation is prepared; kernels take it as it is.
+/// How an implicit matrix product is cut up: the tile that a block computes, and into how many parts its sum
+/// over k is split. Chosen once, when an operation is prepared; kernels take it as it is.
 
 #include <algorithm>
 #include <array>
@@ -26,10 +26,14 @@ struct TileExtent {
 };
 constexpr TileExtent extent_of(GemmTile tile) {
   switch (tile) {
-    case GemmTile::m128n64: return {128, 64};
-    case GemmTile::m64n64: return {64, 64};
-    case GemmTile::m64n32: return {64, 32};
-    case GemmTile::m32n32: break;
+    case GemmTile::m128n64:
+      return {128, 64};
+    case GemmTile::m64n64:
+      return {64, 64};
+    case GemmTile::m64n32:
+      return {64, 32};
+    case GemmTile::m32n32:
+      break;
   }
   return {32, 32};
 }
@@ -39,7 +43,9 @@ struct GemmPlan {
   int splits = 1;
 };
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /// Tiles along m, along n, and all of them in all batches.
 constexpr std::int64_t tiles_m(const GemmProblem& problem, GemmTile tile) {
@@ -52,28 +58,31 @@ constexpr std::int64_t tiles(const GemmProblem& problem, GemmTile tile) {
   return tiles_m(problem, tile) * tiles_n(problem, tile) * problem.batches;
 }
 
-/// Group size of a two-level merge of `count` parts: the smallest square's side that holds them; small merges have one
-/// level.
+/// Group size of a two-level merge of `count` parts: the smallest square's side that holds them; small merges
+/// have one level.
 constexpr int merge_group_size(std::int64_t count) {
   if (count <= 8) return static_cast<int>(count);
   std::int64_t side = 1;
   while (side * side < count) ++side;
   return static_cast<int>(side);
 }
-constexpr std::int64_t merge_groups(std::int64_t count) { return ceil_div(count, merge_group_size(count)); }
+constexpr std::int64_t merge_groups(std::int64_t count) {
+  return ceil_div(count, merge_group_size(count));
+}
 
-/// What one multiprocessor does in a clock, for the estimate below: datasheet figures of a Hopper GPU where there are any.
+/// What one multiprocessor does in a clock, for the estimate below: datasheet figures of a Hopper GPU where
+/// there are any.
 struct GemmRates {
-  double multiply_adds = 128;          ///< 128 on CUDA cores; on tensor cores what mma.sync reaches, about 600 (tf32)
-  double copy_bytes = 24;              ///< from the second-level cache with all multiprocessors reading at once
-  double merge_bytes = 64;             ///< the same with few reading
-  double step_latency = 200;           ///< clocks that a step takes at least
-  double merge_latency = 1500;         ///< of a level of a merge: fence, counter, first load
+  double multiply_adds = 128;  ///< 128 on CUDA cores; on tensor cores what mma.sync reaches, about 600 (tf32)
+  double copy_bytes = 24;      ///< from the second-level cache with all multiprocessors reading at once
+  double merge_bytes = 64;     ///< the same with few reading
+  double step_latency = 200;   ///< clocks that a step takes at least
+  double merge_latency = 1500;  ///< of a level of a merge: fence, counter, first load
 };
 
-/// The cheapest cut by an estimate of its time. Predicted, not measured: a step of a tile takes the longest of its
-/// copies, its multiplications and its latency; blocks that share a multiprocessor share its rates; splits cost the
-/// merge of their partial sums.
+/// The cheapest cut by an estimate of its time. Predicted, not measured: a step of a tile takes the longest
+/// of its copies, its multiplications and its latency; blocks that share a multiprocessor share its rates;
+/// splits cost the merge of their partial sums.
 inline GemmPlan plan_gemm(const GemmProblem& problem, int multiprocessors, const GemmRates& rates) {
   constexpr int kDepth = 32;  // kStepDepth of gemm/tile.cuh
   const std::int64_t steps = std::max<std::int64_t>(1, ceil_div(problem.depth, kDepth));
@@ -93,7 +102,8 @@ inline GemmPlan plan_gemm(const GemmProblem& problem, int multiprocessors, const
       if (splits > 1) {
         const auto levels = merge_groups(splits) > 1 ? 2 : 1;
         const auto parts = merge_group_size(splits) + (levels == 2 ? merge_groups(splits) : 0);
-        time += levels * rates.merge_latency + static_cast<double>(parts) * m * n * sizeof(float) / rates.merge_bytes;
+        time += levels * rates.merge_latency +
+                static_cast<double>(parts) * m * n * sizeof(float) / rates.merge_bytes;
       }
       if (time < best_time) {
         best_time = time;
@@ -111,7 +121,8 @@ constexpr std::size_t split_floats(const GemmProblem& problem, const GemmPlan& p
   if (plan.splits == 1) return 0;
   const auto [m, n] = extent_of(plan.tile);
   const std::int64_t parts = plan.splits + merge_groups(plan.splits);
-  return static_cast<std::size_t>(parts * (tiles(problem, plan.tile) * m * n + row_sums * tiles_m(problem, plan.tile) * m));
+  return static_cast<std::size_t>(
+      parts * (tiles(problem, plan.tile) * m * n + row_sums * tiles_m(problem, plan.tile) * m));
 }
 /// Counters of the splits' merges: for each tile one a group and one for the root.
 constexpr std::size_t split_counters(const GemmProblem& problem, const GemmPlan& plan) {
@@ -119,8 +130,8 @@ constexpr std::size_t split_counters(const GemmProblem& problem, const GemmPlan&
   return static_cast<std::size_t>(tiles(problem, plan.tile) * (merge_groups(plan.splits) + 1));
 }
 
-/// Channel statistics over `row_tiles` parts, cut along the channels into `column_tiles`: (mean, squared deviations) of
-/// every channel and a count for every column tile, for each part and each group of parts.
+/// Channel statistics over `row_tiles` parts, cut along the channels into `column_tiles`: (mean, squared
+/// deviations) of every channel and a count for every column tile, for each part and each group of parts.
 constexpr std::size_t stats_floats(std::int64_t row_tiles, std::int64_t column_tiles, std::int64_t columns) {
   return static_cast<std::size_t>((row_tiles + merge_groups(row_tiles)) * (2 * columns + column_tiles));
 }

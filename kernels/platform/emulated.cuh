@@ -77,8 +77,8 @@ template <class... Params, class... Args>
 void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes, Stream,
             Args&&... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "launch: wrong number of kernel arguments");
-  // Every thread of the grid gets its own copies of the arguments, as on a device. They are taken from here, not from
-  // wherever the caller keeps them, so that the race detector knows them for arguments.
+  // Every thread of the grid gets its own copies of the arguments, as on a device. They are taken from here,
+  // not from wherever the caller keeps them, so that the race detector knows them for arguments.
   const std::tuple<Params...> parameters(static_cast<Params>(args)...);
   const auto body = [&] { std::apply(kernel.function, parameters); };
   simt::GridLaunch grid_launch;

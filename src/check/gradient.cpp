@@ -350,7 +350,8 @@ class VariableCheck {
     double worst = 0;
     for (int k = 0; k < kDirections; ++k) worst = std::max(worst, direction(k));
     for (int k = 0; k < kCoordinates; ++k) worst = std::max(worst, coordinate(k));
-    if (differences_ == 0) throw GradientFailure{"a kink was in the way of every difference; nothing was verified", {}};
+    if (differences_ == 0)
+      throw GradientFailure{"a kink was in the way of every difference; nothing was verified", {}};
     return worst;
   }
 

@@ -7,8 +7,9 @@
 namespace quern::cli {
 
 /// Each adds its subcommand to `app`. When that subcommand is chosen, its callback does the work while the
-/// command line is parsed, and either throws (main turns an Error into a message and an exit status) or leaves
-/// its exit status in `status`: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or system failed.
+/// command line is parsed, and either throws (main turns an Error into a message and an exit status) or
+/// leaves its exit status in `status`: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or
+/// system failed.
 void add_train(CLI::App& app, int& status);
 void add_eval(CLI::App& app, int& status);
 void add_predict(CLI::App& app, int& status);

@@ -77,8 +77,8 @@ LayerSpec parse_layer(const nlohmann::json& json, const std::string& where, cons
   if (layer.name.empty() || layer.name.size() > 128 || kReserved.contains(layer.name) ||
       layer.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") !=
           std::string::npos)
-    reader.fail(fmt::format("'{}' is no layer name: use letters, digits, '_' and '-', and none of {}", layer.name,
-                            fmt::join(kReserved, ", ")));
+    reader.fail(fmt::format("'{}' is no layer name: use letters, digits, '_' and '-', and none of {}",
+                            layer.name, fmt::join(kReserved, ", ")));
   layer.kind = parse_layer_op(reader.string("op"), where);
   if (reader.has("inputs")) {
     const nlohmann::json& inputs = reader.raw("inputs");

@@ -39,7 +39,8 @@ inline CheckReport check_planted(Implementation planted, const std::string& case
   add_reference(registry);
   CheckOptions options;
   options.op = to_string(planted.op);
-  options.threads = 1;  // the reference's parallel loops are too short here to be worth waiting for each other
+  options.threads =
+      1;  // the reference's parallel loops are too short here to be worth waiting for each other
   options.case_filter = cases;
   options.implementation = "user";
   options.mode = mode;

@@ -10,7 +10,8 @@ using namespace kernels;
 
 Conv2dShape shape_of(const OpDesc& desc) {
   const auto& attrs = desc.as<Conv2dAttrs>();
-  const bool forward = desc.op.direction == Direction::forward, data = desc.op.direction == Direction::backward_data;
+  const bool forward = desc.op.direction == Direction::forward,
+             data = desc.op.direction == Direction::backward_data;
   const Shape& x = forward ? desc.inputs[0].shape : data ? desc.outputs[0].shape : desc.inputs[1].shape;
   const Shape& y = forward ? desc.outputs[0].shape : desc.inputs[0].shape;
   Conv2dShape s;
@@ -83,7 +84,8 @@ void add_backward_data(Registry& registry) {
 
 void add_backward_weights(Registry& registry) {
   constexpr OpKey kOp{OpKind::conv2d, Direction::backward_weights};
-  const auto add = [&](const char* name, Arithmetic arithmetic, Launchers<Conv2dBackwardWeightsArgs> launchers) {
+  const auto add = [&](const char* name, Arithmetic arithmetic,
+                       Launchers<Conv2dBackwardWeightsArgs> launchers) {
     auto entry = product_entry(kOp, name, arithmetic, launchers, shape_of, backward_weights_args<Conv2dAttrs>,
                                conv2d_backward_weights_problem);
     entry.bind = bind_backward_weights;

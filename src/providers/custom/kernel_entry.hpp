@@ -62,9 +62,9 @@ struct KernelEntry {
   std::function<void(Args&, const RunArgs&)> bind;
   /// Bytes of workspace for these arguments; none if left empty.
   std::function<std::size_t(const Args&)> workspace = {};
-  /// Counters for blocks that wait for each other's results: how many `Args::counters`, an `unsigned*`, must point to. They
-  /// are zero before the first launch, and every launch leaves them zero. They belong to one executable, whose launches must
-  /// follow each other. None if left empty.
+  /// Counters for blocks that wait for each other's results: how many `Args::counters`, an `unsigned*`, must
+  /// point to. They are zero before the first launch, and every launch leaves them zero. They belong to one
+  /// executable, whose launches must follow each other. None if left empty.
   std::function<std::size_t(const Args&)> counters = {};
 };
 
@@ -78,7 +78,7 @@ class KernelExecutable final : public Executable {
         args_(entry.plan(desc, device.info())),
         workspace_bytes_(entry.workspace ? entry.workspace(args_) : 0) {
     const std::size_t counters = entry.counters ? entry.counters(args_) : 0;
-    if constexpr (requires(Args& args, unsigned* pointer) { args.counters = pointer; }) {
+    if constexpr (requires(Args & args, unsigned* pointer) { args.counters = pointer; }) {
       if (counters == 0) return;
       counters_ = Buffer(device, counters * sizeof(unsigned));
       device.fill(counters_.data(), 0, counters_.size(), device.stream());

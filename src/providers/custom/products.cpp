@@ -25,18 +25,21 @@ bool activations_are(const OpDesc& desc, DType type) {
 }  // namespace
 
 Refusal refuse_product(const OpDesc& desc, const DeviceInfo& device, Arithmetic arithmetic) {
-  if (device.sm < 80) return fmt::format("needs sm_80 for cp.async and mma.sync, the device is sm_{}", device.sm);
+  if (device.sm < 80)
+    return fmt::format("needs sm_80 for cp.async and mma.sync, the device is sm_{}", device.sm);
   switch (arithmetic) {
     case Arithmetic::fp32:
       if (!activations_are(desc, DType::f32)) return "needs f32 activations";
       break;
     case Arithmetic::tf32:
-      if (desc.precision == Precision::fp32) return "rounds its operands to tf32, and the precision asked for is fp32";
+      if (desc.precision == Precision::fp32)
+        return "rounds its operands to tf32, and the precision asked for is fp32";
       if (!activations_are(desc, DType::f32)) return "needs f32 activations";
       break;
     case Arithmetic::bf16:
       if (desc.precision != Precision::bf16)
-        return fmt::format("rounds its operands to bf16, and the precision asked for is {}", to_string(desc.precision));
+        return fmt::format("rounds its operands to bf16, and the precision asked for is {}",
+                           to_string(desc.precision));
       if (!activations_are(desc, DType::bf16)) return "needs bf16 activations";
       break;
   }
@@ -51,8 +54,10 @@ Refusal refuse_geometry(const kernels::Conv2dShape& s) {
   if (s.groups != 1) return fmt::format("needs groups = 1, got {}", s.groups);
   if (s.r * s.s > kMaxTaps) return fmt::format("needs at most {} filter taps, got {}x{}", kMaxTaps, s.r, s.s);
   const auto reach = [](int in, int pad, int dilation, int taps) { return in + 2 * pad + dilation * taps; };
-  if (reach(s.h, s.pad_top, s.dilation_h, s.r) > kMaxExtent || reach(s.w, s.pad_left, s.dilation_w, s.s) > kMaxExtent)
-    return fmt::format("needs images of up to {} rows and columns with their padding, got {}x{}", kMaxExtent, s.h, s.w);
+  if (reach(s.h, s.pad_top, s.dilation_h, s.r) > kMaxExtent ||
+      reach(s.w, s.pad_left, s.dilation_w, s.s) > kMaxExtent)
+    return fmt::format("needs images of up to {} rows and columns with their padding, got {}x{}", kMaxExtent,
+                       s.h, s.w);
   // Tiles of channels are the grid's second extent, phases times splits its third.
   if (kernels::ceil_div(std::max<std::int64_t>(s.k, std::max<std::int64_t>(s.c, s.patch())), 32) > kMaxGrid)
     return fmt::format("needs fewer than {} channels and weights a filter", 32 * std::int64_t{kMaxGrid});
@@ -60,7 +65,8 @@ Refusal refuse_geometry(const kernels::Conv2dShape& s) {
   return {};
 }
 
-kernels::GemmPlan plan_product(const kernels::GemmProblem& problem, const DeviceInfo& device, Arithmetic arithmetic) {
+kernels::GemmPlan plan_product(const kernels::GemmProblem& problem, const DeviceInfo& device,
+                               Arithmetic arithmetic) {
   kernels::GemmRates rates;
   // Of the datasheet's dense rate, mma.sync reaches about 60 % on Hopper.
   if (arithmetic == Arithmetic::tf32) rates.multiply_adds = 600;

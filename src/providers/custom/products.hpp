@@ -11,20 +11,26 @@ namespace quern {
 enum class Arithmetic : std::uint8_t { fp32, tf32, bf16 };
 
 /// Elements of an activation in 16 bytes.
-constexpr int chunk_of(Arithmetic arithmetic) { return arithmetic == Arithmetic::bf16 ? 8 : 4; }
+constexpr int chunk_of(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::bf16 ? 8 : 4;
+}
 
-/// Why an implicit product of this arithmetic does not serve `desc`, but for what depends on a convolution's geometry.
+/// Why an implicit product of this arithmetic does not serve `desc`, but for what depends on a convolution's
+/// geometry.
 Refusal refuse_product(const OpDesc& desc, const DeviceInfo& device, Arithmetic arithmetic);
 
 /// Why no implicit product serves a convolution of this geometry.
 Refusal refuse_geometry(const kernels::Conv2dShape& shape);
 
-kernels::GemmPlan plan_product(const kernels::GemmProblem& problem, const DeviceInfo& device, Arithmetic arithmetic);
+kernels::GemmPlan plan_product(const kernels::GemmProblem& problem, const DeviceInfo& device,
+                               Arithmetic arithmetic);
 
-inline bool is_bf16(const TensorDesc& tensor) { return tensor.dtype == DType::bf16; }
+inline bool is_bf16(const TensorDesc& tensor) {
+  return tensor.dtype == DType::bf16;
+}
 
-// Arguments of every direction but for plans and addresses; `shape` is that of a convolution, or of a dense layer as one.
-// Slots are those of quern/op.hpp, which conv2d and dense have in common.
+// Arguments of every direction but for plans and addresses; `shape` is that of a convolution, or of a dense
+// layer as one. Slots are those of quern/op.hpp, which conv2d and dense have in common.
 
 template <class Attrs>
 kernels::Conv2dForwardArgs forward_args(const OpDesc& desc, const kernels::Conv2dShape& shape) {
@@ -46,7 +52,8 @@ kernels::Conv2dBackwardDataArgs backward_data_args(const OpDesc& desc, const ker
   return args;
 }
 template <class Attrs>
-kernels::Conv2dBackwardWeightsArgs backward_weights_args(const OpDesc& desc, const kernels::Conv2dShape& shape) {
+kernels::Conv2dBackwardWeightsArgs backward_weights_args(const OpDesc& desc,
+                                                         const kernels::Conv2dShape& shape) {
   kernels::Conv2dBackwardWeightsArgs args;
   args.shape = shape;
   args.with_bias = desc.as<Attrs>().bias;
@@ -80,7 +87,8 @@ inline void bind_backward_weights(kernels::Conv2dBackwardWeightsArgs& args, cons
   args.workspace = static_cast<float*>(run.workspace);
 }
 
-/// Makes an entry for an implicit product: `shape_of` gives its geometry, `args_of` its arguments, `problem_of` its sizes.
+/// Makes an entry for an implicit product: `shape_of` gives its geometry, `args_of` its arguments,
+/// `problem_of` its sizes.
 template <class Args, class ShapeOf, class ArgsOf, class ProblemOf>
 KernelEntry<Args> product_entry(OpKey op, const char* name, Arithmetic arithmetic, Launchers<Args> launchers,
                                 ShapeOf shape_of, ArgsOf args_of, ProblemOf problem_of) {
