@@ -25,6 +25,7 @@ endif()
 set(QUERN_EMU_FLAGS ${QUERN_EMU_ARCH_FLAGS}
   -ftls-model=initial-exec  # threadIdx and its kin; the kernels are linked into the program, never loaded later
   -ffp-contract=off         # the same bits with and without fused multiply-adds in the machine
+  -g1                       # lines for reports of crashes
   -fno-strict-aliasing      # kernels read floats as float4
   -Wno-unknown-pragmas      # #pragma unroll
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)

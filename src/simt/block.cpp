@@ -86,6 +86,10 @@ std::optional<Fault> Block::run(const GridLaunch& launch, const Config& config, 
   switch_fiber(worker_, at(first).fiber);
   current_ = nullptr;
 
+  if (interrupt_.kind != Interrupt::Kind::none) {
+    fault_ = interrupted();
+    interrupt_ = {};
+  }
   if (fault_)
     stacks_.reclaim_all();
   else
@@ -103,6 +107,7 @@ std::optional<Fault> Block::run(const GridLaunch& launch, const Config& config, 
 
 void Block::fiber_main() {
   fiber_started();
+  current_->in_kernel_.store(true, std::memory_order_relaxed);
   current_->run_threads();
 }
 
@@ -131,10 +136,19 @@ void Block::run_threads() {
 void Block::become(int thread) {
   thread_ = thread;
   threadIdx = at(thread).index;
+  progress_.store(progress_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 void Block::finish(std::optional<Fault> fault) {
   fault_ = std::move(fault);
+  in_kernel_.store(false, std::memory_order_relaxed);
+  switch_fiber(at(thread_).fiber, worker_, true);
+  __builtin_unreachable();
+}
+
+void Block::interrupt(const Interrupt& what) {
+  interrupt_ = what;
+  in_kernel_.store(false, std::memory_order_relaxed);
   switch_fiber(at(thread_).fiber, worker_, true);
   __builtin_unreachable();
 }

@@ -3,11 +3,13 @@
 /// One block of emulated threads on one worker: who runs, who waits for what, and what goes wrong.
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "simt/fiber.hpp"
+#include "simt/interrupt.hpp"
 #include "simt/observer.hpp"
 #include "simt/runtime.hpp"
 #include "simt/shared_arena.hpp"
@@ -47,6 +49,16 @@ class Block {
   /// Ends the block at once; why is known elsewhere.
   [[noreturn]] void abandon() { finish(Fault{}); }
   [[noreturn]] void fail(FaultKind kind, std::string message, Site site);
+
+  // For signal handlers and the watch over stalled blocks.
+  bool in_kernel() const noexcept { return in_kernel_.load(std::memory_order_relaxed); }
+  std::uint64_t progress() const noexcept { return progress_.load(std::memory_order_relaxed); }
+  void mark_stalled(std::uint64_t progress) noexcept {
+    stalled_at_.store(progress, std::memory_order_relaxed);
+  }
+  bool stalled() const noexcept { return stalled_at_.load(std::memory_order_relaxed) == progress(); }
+  /// Leaves the kernel from inside a signal handler. Allocates nothing.
+  [[noreturn]] void interrupt(const Interrupt& what);
 
   SharedArena& arena() { return arena_; }
   const GridLaunch& launch() const { return *launch_; }
@@ -110,6 +122,7 @@ class Block {
   bool try_complete(int warp, int thread);
   [[noreturn]] void finish(std::optional<Fault> fault);
   Fault stuck() const;
+  Fault interrupted() const;
   Fault mixed_barrier(int id) const;
   std::string who_waits_where() const;
   unsigned random_bit(std::uint32_t set);
@@ -138,6 +151,11 @@ class Block {
   int votes_ = 0;        ///< threads with a true predicate at the vote under way
   int vote_result_ = 0;  ///< of the last complete one
   std::optional<Fault> fault_;
+  Interrupt interrupt_;
+  std::atomic<bool> in_kernel_{false};
+  std::atomic<std::uint64_t> progress_{1};    ///< counts switches between threads
+  std::atomic<std::uint64_t> stalled_at_{0};  ///< the progress at which the block was found to stand still
+  Watched watched_{*this};                    ///< last: the watch must not see a block half made
 };
 
 }  // namespace quern::simt

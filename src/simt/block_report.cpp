@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "simt/block.hpp"
+#include "simt/symbolize.hpp"
 
 namespace quern::simt {
 
@@ -90,6 +91,35 @@ Fault Block::mixed_barrier(int id) const {
     }
   return fault_at(FaultKind::divergent_barrier,
                   fmt::format("a barrier is reached at different places: {}", who_waits_where()), culprit);
+}
+
+Fault Block::interrupted() const {
+  Fault fault;
+  if (interrupt_.kind == Interrupt::Kind::no_progress) {
+    fault =
+        fault_at(FaultKind::no_progress,
+                 "the thread runs on and on without reaching a barrier or its end; does it wait for another "
+                 "thread or block? They run one after the other here",
+                 thread_);
+  } else if (stacks_.in_guard(at(thread_).stack, interrupt_.address)) {
+    fault = fault_at(
+        FaultKind::stack_overflow,
+        fmt::format("the thread's variables need more than its stack of {} bytes (Config::stack_bytes)",
+                    stacks_.stack_bytes()),
+        thread_);
+  } else {
+    fault =
+        fault_at(FaultKind::global_overrun,
+                 fmt::format("an access to address {}, which is not mapped", interrupt_.address), thread_);
+  }
+  const auto code = reinterpret_cast<std::uintptr_t>(interrupt_.code);
+  if (code == 0) return fault;
+  const auto lines = source_lines({code});
+  if (const auto found = lines.find(code); found != lines.end()) {
+    fault.file = found->second.file;
+    fault.line = found->second.line;
+  }
+  return fault;
 }
 
 /// No thread can run and not all have ended.

@@ -20,6 +20,10 @@ const char* to_string(FaultKind kind) noexcept {
       return "uninitialised read";
     case FaultKind::race:
       return "race";
+    case FaultKind::stack_overflow:
+      return "stack overflow";
+    case FaultKind::no_progress:
+      return "no progress";
     case FaultKind::misaligned:
       break;
   }

@@ -65,22 +65,23 @@ void after_switch([[maybe_unused]] void* fake_stack) {
 
 }  // namespace
 
-StackPool::StackPool(std::size_t stack_bytes) : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
+StackPool::StackPool(std::size_t stack_bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t room = kStagger * kStaggers;
-  stack_bytes_ = (stack_bytes + room + page_ - 1) / page_ * page_;
+  stack_bytes_ = (stack_bytes + room + page - 1) / page * page;
 }
 
 StackPool::~StackPool() {
-  for (std::byte* const stack : stacks_) munmap(stack - page_, stack_bytes_ + page_);
+  for (std::byte* const stack : stacks_) munmap(stack - kGuard, stack_bytes_ + kGuard);
 }
 
 int StackPool::take() {
   if (free_.empty()) {
-    void* const memory = mmap(nullptr, stack_bytes_ + page_, PROT_READ | PROT_WRITE,
+    void* const memory = mmap(nullptr, stack_bytes_ + kGuard, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    mprotect(memory, page_, PROT_NONE);
-    stacks_.push_back(static_cast<std::byte*>(memory) + page_);
+    mprotect(memory, kGuard, PROT_NONE);
+    stacks_.push_back(static_cast<std::byte*>(memory) + kGuard);
     return static_cast<int>(stacks_.size()) - 1;
   }
   const int stack = free_.back();

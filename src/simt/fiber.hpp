@@ -29,9 +29,11 @@ struct Fiber {
   std::size_t stack_size = 0;
 };
 
-/// Memory for fibers, with an inaccessible page below each stack.
+/// Memory for fibers, with an inaccessible zone below each stack, so wide that a frame rarely steps over it.
 class StackPool {
  public:
+  static constexpr std::size_t kGuard = 256 * 1024;
+
   explicit StackPool(std::size_t stack_bytes);
   ~StackPool();
   StackPool(const StackPool&) = delete;
@@ -44,11 +46,14 @@ class StackPool {
   /// Takes all stacks back from fibers that were abandoned in mid-flight.
   void reclaim_all();
 
+  /// Whether an address lies in the inaccessible zone below a stack.
+  bool in_guard(int stack, const void* address) const {
+    return static_cast<std::size_t>(bottom(stack) - static_cast<const std::byte*>(address)) - 1 < kGuard;
+  }
   std::byte* bottom(int stack) const { return stacks_[static_cast<std::size_t>(stack)]; }
 
  private:
   std::size_t stack_bytes_;
-  std::size_t page_;
   std::vector<std::byte*> stacks_;
   std::vector<int> free_;
 };

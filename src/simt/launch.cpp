@@ -7,6 +7,7 @@
 #include <random>
 
 #include "simt/block.hpp"
+#include "simt/interrupt.hpp"
 #include "simt/memory.hpp"
 #ifdef QUERN_HAVE_RACES
 #include "simt/race_detector.hpp"
@@ -100,6 +101,7 @@ bool race_detection_available() noexcept {
 void set_config(const Config& config) {
   if (config.races && !race_detection_available())
     fail_input("this build has no race detector: it is built without a sanitizer, or with 'address'");
+  if (config.stall_seconds != current_config.stall_seconds) set_stall_limit(config.stall_seconds);
   current_config = config;
 }
 
@@ -113,6 +115,7 @@ void run_grid(const GridLaunch& launch) {
   const std::lock_guard lock(launch_mutex);
   const Config& config = current_config;
   check_limits(launch, config);
+  install_interrupts();
   const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   const std::vector<std::uint64_t> order = start_order(blocks, config);
 #ifdef QUERN_HAVE_RACES

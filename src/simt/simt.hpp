@@ -26,7 +26,9 @@ struct Config {
   std::uint64_t seed = 0;                ///< of the random orders
   std::size_t stack_bytes = 128 * 1024;  ///< per emulated thread
   std::size_t shared_bytes =
-      227 * 1024;      ///< largest dynamic shared memory of a block (Hopper's opt-in limit)
+      227 * 1024;  ///< largest dynamic shared memory of a block (Hopper's opt-in limit)
+  /// A block in which no thread comes to a barrier or its end for so long is stopped; 0: never.
+  double stall_seconds = 30;
   bool races = false;  ///< run the kernels' instrumented copy and look for races
 };
 
@@ -64,6 +66,8 @@ enum class FaultKind : std::uint8_t {
   global_overrun,  ///< device memory outside of any allocation
   uninitialised,   ///< a read of memory that nothing has written
   race,            ///< two unordered accesses to shared or global memory, one of them a write
+  stack_overflow,  ///< a thread's local variables exceed Config::stack_bytes
+  no_progress,     ///< a thread that spins for ever
   misaligned,      ///< a vector access to an address that is not a multiple of its size
 };
 const char* to_string(FaultKind kind) noexcept;

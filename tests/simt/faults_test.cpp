@@ -135,6 +135,31 @@ TEST_P(Faults, EachIsFoundOnItsLine) {
   }
 }
 
+TEST_P(Faults, CrashesBecomeReports) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer reports crashes itself";
+#endif
+  if (GetParam() == Target::cuda) GTEST_SKIP() << "for the emulator";
+  auto faults = faults_of(Planted::global_far_away);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].kind, FaultKind::global_overrun) << to_string(faults[0]);
+  EXPECT_EQ(faults[0].line, line_of("global_far_away")) << to_string(faults[0]);
+  EXPECT_EQ(faults[0].thread.value().x, 17u) << to_string(faults[0]);
+
+  faults = faults_of(Planted::stack_overflow);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].kind, FaultKind::stack_overflow) << to_string(faults[0]);
+
+  simt::Config config = simt::config();
+  config.stall_seconds = 0.05;
+  const simt::ScopedConfig scope(config);
+  faults = faults_of(Planted::endless_loop);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].kind, FaultKind::no_progress) << to_string(faults[0]);
+  EXPECT_EQ(faults[0].thread.value().x, 40u) << to_string(faults[0]);
+  EXPECT_TRUE(faults_of(Planted::missing_syncthreads).empty() || GetParam() == Target::race);
+}
+
 TEST_P(Faults, MessagesSayWhoAndWhere) {
   if (GetParam() != Target::race) GTEST_SKIP() << "for the race detector";
   const auto faults = faults_of(Planted::missing_syncthreads);

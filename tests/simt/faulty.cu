@@ -167,6 +167,24 @@ __global__ void global_far_away_kernel(float* out) {
   out[threadIdx.x + far] = 1.0f;  // FAULT: global_far_away
 }
 
+__device__ __noinline__ float deep(float x, int depth) {
+  volatile float frame[4096];
+  frame[0] = x;
+  frame[4095] = depth == 0 ? x : deep(x + 1.0f, depth - 1);
+  return frame[0] + frame[4095];
+}
+
+__global__ void stack_overflow_kernel(float* out) {
+  out[threadIdx.x] = deep(1.0f, 100);
+}
+
+__global__ void endless_loop_kernel(float* out, unsigned* counter) {
+  if (threadIdx.x == 40)
+    while (atomicAdd(counter, 0u) == 0) {
+    }
+  out[threadIdx.x] = 1.0f;
+}
+
 float host_variable = 0;
 
 __global__ void write_to_constant_kernel(float* out) {
@@ -473,6 +491,8 @@ void planted(const PlantedArgs& args, Stream stream) {
     QUERN_PLANTED(global_overrun, 1, 256, 0, out)
     QUERN_PLANTED(global_underrun, 1, 256, 0, out)
     QUERN_PLANTED(global_far_away, 1, 256, 0, out)
+    QUERN_PLANTED(stack_overflow, 1, 64, 0, out)
+    QUERN_PLANTED(endless_loop, 1, 64, 0, out, args.counter)
     QUERN_PLANTED(write_to_constant, 1, 256, 0, out)
     QUERN_PLANTED(uninitialised_shared, 1, 256, 0, in, out)
     QUERN_PLANTED(uninitialised_global, 1, 256, 0, in, out)

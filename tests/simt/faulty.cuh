@@ -32,6 +32,8 @@ enum class Planted {
   global_overrun,
   global_underrun,
   global_far_away,
+  stack_overflow,
+  endless_loop,
   write_to_constant,
   uninitialised_shared,
   uninitialised_global,
