@@ -18,12 +18,16 @@ Order first_numbers(std::uint32_t count) {
 }
 
 /// The definition in dataset.hpp, word by word.
-Order by_definition(Order order, std::uint64_t seed, RandomPurpose purpose, std::uint32_t epoch) {
+Order by_definition(Order order, std::uint64_t seed, RandomPurpose purpose, std::uint32_t epoch,
+                    int* drawn_again = nullptr) {
   for (std::uint32_t i = static_cast<std::uint32_t>(order.size()); i-- > 1;) {
     const std::uint64_t bound = std::uint64_t{i} + 1;
     for (std::uint32_t attempt = 0;; ++attempt) {
       const std::uint64_t product = philox_u32(seed, purpose, attempt, epoch, i) * bound;
-      if ((product & 0xFFFFFFFFu) < (std::uint64_t{1} << 32) % bound) continue;
+      if ((product & 0xFFFFFFFFu) < (std::uint64_t{1} << 32) % bound) {
+        if (drawn_again != nullptr) ++*drawn_again;
+        continue;
+      }
       std::swap(order[i], order[product >> 32]);
       break;
     }
@@ -40,6 +44,15 @@ TEST(ShuffledOrder, FollowsItsDefinition) {
   }
   const Order some{900, 3, 17, 4000000000u, 3};
   EXPECT_EQ(shuffled_order(some, 7, 1), by_definition(some, 7, RandomPurpose::shuffle, 1));
+}
+
+TEST(ShuffledOrder, DrawsAgainWhereANumberWouldFavourSome) {
+  const Order indices = first_numbers(60000);
+  int drawn_again = 0;
+  for (std::uint32_t epoch = 0; epoch < 20; ++epoch)
+    ASSERT_EQ(shuffled_order(indices, 1, epoch),
+              by_definition(indices, 1, RandomPurpose::shuffle, epoch, &drawn_again));
+  EXPECT_GT(drawn_again, 0);  // about one in five epochs of this size has such a number
 }
 
 TEST(ShuffledOrder, IsTheSameEverywhere) {

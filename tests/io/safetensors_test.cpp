@@ -189,6 +189,7 @@ TEST(Safetensors, RefusesBadShapes) {
   expect_fault(Fault::size_overflow, {}, header("9223372036854775807,9223372036854775807,3"), 4);
   expect_fault(Fault::size_mismatch, {"[2]", "8 bytes", "span 4"}, header("2"), 4);
   expect_fault(Fault::size_mismatch, {"0 bytes"}, header("0,9223372036854775807,9223372036854775807"), 4);
+  expect_fault(Fault::size_mismatch, {"0 bytes"}, header("9223372036854775807,9223372036854775807,0"), 4);
 }
 
 TEST(Safetensors, RefusesBadOffsets) {
