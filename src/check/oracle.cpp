@@ -1,5 +1,7 @@
 #include "check/oracle.hpp"
 
+#include <omp.h>
+
 #include "quern/error.hpp"
 
 namespace quern::check {
@@ -17,9 +19,23 @@ const Implementation& reference_for(const Registry& registry, const OpDesc& desc
              to_string(desc.op));
 }
 
+/// One OpenMP thread for a scope: the table's operands are small, and threads that wait for each other cost
+/// more than the reference's loops. Its results do not depend on their number.
+class SingleThread {
+ public:
+  SingleThread() { omp_set_num_threads(1); }
+  ~SingleThread() { omp_set_num_threads(before_); }
+  SingleThread(const SingleThread&) = delete;
+  SingleThread& operator=(const SingleThread&) = delete;
+
+ private:
+  int before_ = omp_get_max_threads();
+};
+
 }  // namespace
 
 Operands Oracle::run(const OpDesc& desc, const Operands& inputs) const {
+  const SingleThread single;
   const Implementation& reference = reference_for(registry_, desc, cpu_.info());
   const SlotNames names = slot_names(desc);
   Operands outputs;

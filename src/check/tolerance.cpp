@@ -70,7 +70,7 @@ constexpr Row kTable[] = {
     {OpKind::batchnorm, kB, "dx", 4e-6, 2e-5, Growth::none, Scale::channel},
     {OpKind::batchnorm, kB, "dgamma", 2e-6, 2e-5, Growth::sqrt_k, Scale::deviation},
     {OpKind::batchnorm, kB, "dbeta", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
-    {OpKind::maxpool2d, kB, "dx", 1e-6, 1e-6, Growth::none, Scale::product},  // overlapping windows add up
+    {OpKind::maxpool2d, kB, "dx", 2e-6, 2e-6, Growth::none, Scale::product},  // overlapping windows add up
     {OpKind::avgpool2d, kF, "y", 5e-7, 1e-6, Growth::none, Scale::product},
     {OpKind::avgpool2d, kB, "dx", 5e-7, 1e-6, Growth::none, Scale::product},
     {OpKind::global_avgpool, kF, "y", 5e-7, 1e-6, Growth::none, Scale::product},
@@ -101,7 +101,7 @@ struct Operand {
 };
 constexpr Operand kTf32{1.2e-3, 2e-3, 4e-6};
 constexpr Operand kBf16{4e-3, 4e-3, 1e-4};
-constexpr double kBf16Storage = 0x1p-8;
+constexpr double kBf16Storage = 0x1.8p-8;
 
 /// Winograd's transforms cost about three bits at 3x3 tiles.
 constexpr double kInexactAlgorithm = 16;

@@ -16,13 +16,20 @@ struct Piece {
   int shard = 0, shards = 1;
 };
 
+std::string piece_name(const ::testing::TestParamInfo<Piece>& test) {
+  const Piece& piece = test.param;
+  const std::string name = fmt::format("{}_{}_{}", to_string(piece.provider), to_string(piece.op.kind),
+                                       to_string(piece.op.direction));
+  return piece.shards == 1 ? name : fmt::format("{}_{}of{}", name, piece.shard, piece.shards);
+}
+
 /// Operations that multiply matrices take longest.
 int shards_of(OpKey op) {
   if (op.kind == OpKind::conv2d) return 4;
   return op.kind == OpKind::dense || op.kind == OpKind::batchnorm ? 2 : 1;
 }
 
-std::vector<Piece> pieces() {
+std::vector<Piece> whole_table() {
   std::vector<Piece> list;
   for (const Provider provider : required_providers(DeviceKind::cpu))
     for (const OpKey& op : all_operations())
@@ -31,22 +38,43 @@ std::vector<Piece> pieces() {
   return list;
 }
 
-class Conformance : public ::testing::TestWithParam<Piece> {
- protected:
-  CheckReport run(CheckMode mode) const {
-    static const Registry registry = Registry::with_all_providers();
-    CheckOptions options;
-    options.op = to_string(GetParam().op);
-    options.implementation = to_string(GetParam().provider);
-    options.shard_index = GetParam().shard;
-    options.shard_count = GetParam().shards;
-    options.mode = mode;
-    return run_checks(registry, options);
-  }
-};
+std::vector<Piece> every_operation() {
+  std::vector<Piece> list;
+  for (const Provider provider : required_providers(DeviceKind::cpu))
+    for (const OpKey& op : all_operations()) list.push_back({provider, op});
+  return list;
+}
+
+std::vector<Piece> every_gradient() {
+  std::vector<Piece> list = every_operation();
+  std::erase_if(list, [](const Piece& piece) {
+    const bool forward =
+        piece.op.direction == Direction::forward || piece.op.direction == Direction::inference;
+    return forward && piece.op.kind != OpKind::softmax_xent;  // which writes its gradient going forward
+  });
+  return list;
+}
+
+CheckOptions options_of(const Piece& piece) {
+  CheckOptions options;
+  options.op = to_string(piece.op);
+  options.implementation = to_string(piece.provider);
+  options.shard_index = piece.shard;
+  options.shard_count = piece.shards;
+  // CTest runs the pieces side by side, and cases this small gain nothing from more.
+  options.threads = 1;
+  return options;
+}
+
+const Registry& registry() {
+  static const Registry all = Registry::with_all_providers();
+  return all;
+}
+
+class Conformance : public ::testing::TestWithParam<Piece> {};
 
 TEST_P(Conformance, Table) {
-  const CheckReport report = run(CheckMode::test);
+  const CheckReport report = run_checks(registry(), options_of(GetParam()));
   EXPECT_EQ(report.exit_status(), 0) << format_report(report);
   // Implementations may refuse, but every case is served by one of the provider's.
   std::set<std::string> served;
@@ -55,11 +83,31 @@ TEST_P(Conformance, Table) {
   EXPECT_EQ(served.size(), report.cases) << format_report(report);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Conformance, ::testing::ValuesIn(pieces()), [](const auto& test) {
-  const Piece& piece = test.param;
-  return fmt::format("{}_{}_{}_{}of{}", to_string(piece.provider), to_string(piece.op.kind),
-                     to_string(piece.op.direction), piece.shard, piece.shards);
-});
+INSTANTIATE_TEST_SUITE_P(Cpu, Conformance, ::testing::ValuesIn(whole_table()), piece_name);
+
+class ConformanceOfThreads : public ::testing::TestWithParam<Piece> {};
+
+// A sample of the table with work split three ways, evenly or not.
+TEST_P(ConformanceOfThreads, Sample) {
+  CheckOptions options = options_of(GetParam());
+  options.threads = 3;
+  options.shard_count = 16;
+  const CheckReport report = run_checks(registry(), options);
+  EXPECT_EQ(report.exit_status(), 0) << format_report(report);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, ConformanceOfThreads, ::testing::ValuesIn(every_operation()), piece_name);
+
+class ConformanceOfGradients : public ::testing::TestWithParam<Piece> {};
+
+TEST_P(ConformanceOfGradients, AreDerivatives) {
+  CheckOptions options = options_of(GetParam());
+  options.mode = CheckMode::grad;
+  const CheckReport report = run_checks(registry(), options);
+  EXPECT_EQ(report.exit_status(), 0) << format_report(report);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, ConformanceOfGradients, ::testing::ValuesIn(every_gradient()), piece_name);
 
 }  // namespace
 }  // namespace quern
