@@ -13,6 +13,9 @@ struct Setting {
   onednn::Isa isa;
   int threads, shard;
 };
+void PrintTo(const Setting& setting, std::ostream* out) {
+  *out << "shard " << setting.shard;
+}
 
 class OnednnConformance : public ::testing::TestWithParam<Setting> {};
 

@@ -25,6 +25,10 @@ struct Shapes {
   Conv2dAttrs attrs;
 };
 
+void PrintTo(const Shapes& shapes, std::ostream* out) {
+  *out << shapes.name;
+}
+
 /// Shapes at the edges of tiles, panels, bands and vectors.
 std::vector<Shapes> shapes() {
   std::vector<Shapes> list;
@@ -50,6 +54,7 @@ std::vector<Shapes> shapes() {
       [](Conv2dAttrs& a) { a.window = {2, 1, 3, 4, 0, 0, 0, 0}; });
   add("dilated", {1, 12, 9, 6, 5}, [](Conv2dAttrs& a) { a.dilation_h = 2, a.dilation_w = 3; });
   add("grouped", {2, 6, 6, 12, 20}, [](Conv2dAttrs& a) { a.groups = 4; });
+  add("wide_groups", {2, 6, 6, 36, 60}, [](Conv2dAttrs& a) { a.groups = 2; });
   add("depthwise", {2, 7, 5, 18, 18}, [](Conv2dAttrs& a) { a.groups = 18; });
   add("large_image", {1, 70, 90, 16, 16}, plain);  // several bands
   return list;

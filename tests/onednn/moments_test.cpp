@@ -21,6 +21,10 @@ struct Signal {
   double (*value)(std::size_t row, std::size_t rows);
 };
 
+void PrintTo(const Signal& signal, std::ostream* out) {
+  *out << signal.name;
+}
+
 const Signal kSignals[] = {
     {"plain", [](std::size_t row, std::size_t) { return noise(row); }},
     {"far_from_zero", [](std::size_t row, std::size_t) { return 3e4 + noise(row); }},

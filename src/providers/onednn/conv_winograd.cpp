@@ -422,6 +422,9 @@ Refusal refuse_winograd(const OpDesc& desc) {
   // Below that the transforms cost more than the multiplications they save.
   if (s.c < 16 || s.k < 16) return "needs at least 16 input and output channels";
   if (s.p < 2 || s.q < 2) return "needs an output of at least 2x2";
+  // Transforming many filters for few pixels costs more than it saves.
+  if (std::int64_t{s.c} * s.k > 64 * 1024 && std::int64_t{s.n} * s.p * s.q < 128)
+    return "needs at least 128 output pixels in a batch for this many filters";
   return std::nullopt;
 }
 

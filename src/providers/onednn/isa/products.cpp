@@ -428,11 +428,20 @@ void pack_transposed(const PackTransposed& a) {
   for (int k0 = 0; k0 < a.k; k0 += kPanel) {
     const int channels = a.k - k0 < kPanel ? a.k - k0 : kPanel;
     const int width = ceil_div(channels, kLanes) * kLanes;
-    const float* w = a.w + k0 * a.w_step;
-    for (int j = a.begin; j < a.end; ++j) {
-      float* out = a.out + std::ptrdiff_t{k0} * a.n_taps + std::ptrdiff_t{j} * width;
-      for (int k = 0; k < channels; ++k) out[k] = w[k * a.w_step + j];
-      for (int k = channels; k < width; ++k) out[k] = 0;
+    float* panel = a.out + std::ptrdiff_t{k0} * a.n_taps;
+    for (int k = 0; k < channels; k += kLanes) {
+      for (int j = a.begin; j < a.end; j += kLanes) {
+        const int taps = a.end - j < kLanes ? a.end - j : kLanes;
+        Vec square[kLanes];
+        QUERN_UNROLL
+        for (int i = 0; i < kLanes; ++i)
+          square[i] = k + i < channels ? load_first(a.w + (k0 + k + i) * a.w_step + j, taps) : Vec{};
+        transpose(square);
+        float* out = panel + std::ptrdiff_t{j} * width + k;
+        QUERN_UNROLL
+        for (int i = 0; i < kLanes; ++i)
+          if (i < taps) store(out + i * width, square[i]);
+      }
     }
   }
 }
@@ -453,13 +462,22 @@ void pack_rows(const PackRows& a) {
 }
 
 void reduce_transposed(const ReduceTransposed& a) {
-  for (int k0 = a.begin; k0 < a.end; k0 += kLanes) {
-    const int lanes = a.end - k0 < kLanes ? a.end - k0 : kLanes;
-    for (int j = 0; j < a.n_taps; ++j) {
-      Vec sum{};
-      for (int part = 0; part < a.parts; ++part)
-        sum += load_first(a.in + part * a.in_part + j * a.in_step + k0, lanes);
-      for (int k = 0; k < lanes; ++k) a.out[(k0 + k) * a.out_step + j] = sum[k];
+  for (int k = a.begin; k < a.end; k += kLanes) {
+    const int rows = a.end - k < kLanes ? a.end - k : kLanes;
+    for (int j = 0; j < a.n_taps; j += kLanes) {
+      const int taps = a.n_taps - j < kLanes ? a.n_taps - j : kLanes;
+      Vec square[kLanes];
+      QUERN_UNROLL
+      for (int i = 0; i < kLanes; ++i) {
+        square[i] = Vec{};
+        if (i >= taps) continue;
+        for (int part = 0; part < a.parts; ++part)
+          square[i] += load_first(a.in + part * a.in_part + (j + i) * a.in_step + k, rows);
+      }
+      transpose(square);
+      QUERN_UNROLL
+      for (int i = 0; i < kLanes; ++i)
+        if (i < rows) store_first(a.out + (k + i) * a.out_step + j, square[i], taps);
     }
   }
 }

@@ -174,6 +174,26 @@ QUERN_INLINE float horizontal_sum(Vec v) {
   return lane[0];
 }
 
+/// Transposes a square of kLanes vectors: swaps ever smaller blocks off the diagonal.
+QUERN_INLINE void transpose(Vec (&rows)[kLanes]) {
+  QUERN_UNROLL
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    IntVec low{}, high{};
+    QUERN_UNROLL
+    for (int lane = 0; lane < kLanes; ++lane) {
+      low[lane] = (lane & half) == 0 ? lane : kLanes + lane - half;
+      high[lane] = (lane & half) == 0 ? lane + half : kLanes + lane;
+    }
+    QUERN_UNROLL
+    for (int i = 0; i < kLanes; ++i) {
+      if ((i & half) != 0) continue;
+      const Vec a = rows[i], b = rows[i + half];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + half] = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
 constexpr int ceil_div(int a, int b) {
   return (a + b - 1) / b;
 }
