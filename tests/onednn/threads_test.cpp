@@ -53,13 +53,46 @@ TEST(Parallel, RunsEachPhaseForEachPartOnceAndWaitsBetween) {
   }
 }
 
-TEST(Parallel, RunsAllPartsWhenTheRuntimeGrantsFewerThreads) {
-  // Inside a parallel region a nested one gets a single thread.
+TEST(Parallel, RunsAllPartsInsideAnotherJobAndFromSeveralThreadsAtOnce) {
   std::atomic<int> calls{0};
-#pragma omp parallel num_threads(2)
-  parallel(3, [&](int) { ++calls; });
-  EXPECT_EQ(calls.load() % 3, 0);
-  EXPECT_GE(calls.load(), 3);
+  parallel(3, [&](int) { parallel(2, [&](int) { ++calls; }); });
+  EXPECT_EQ(calls.load(), 6);
+  calls = 0;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 4; ++i)
+    callers.emplace_back([&] {
+      for (int n = 0; n < 200; ++n)
+        parallel(
+            3, [&](int) { ++calls; }, [&](int) { ++calls; });
+    });
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(calls.load(), 4 * 200 * 6);
+}
+
+TEST(Parallel, SurvivesManySmallJobsOfChangingSize) {
+  std::int64_t sum = 0;
+  for (int n = 0; n < 3000; ++n) {
+    const int parts = 1 + n % 4;
+    std::vector<std::int64_t> values(static_cast<std::size_t>(parts));
+    parallel(
+        parts, [&](int part) { values[static_cast<std::size_t>(part)] = part; },
+        [&](int part) {
+          if (part == 0) sum += std::accumulate(values.begin(), values.end(), std::int64_t{0});
+        });
+  }
+  EXPECT_EQ(sum, 3000 / 4 * (0 + 1 + 3 + 6));
+}
+
+TEST(Parallel, WorksInAForkedChild) {
+  parallel(2, [](int) {});
+  EXPECT_EXIT(
+      {
+        std::atomic<int> calls{0};
+        parallel(
+            2, [&](int) { ++calls; }, [&](int) { ++calls; });
+        std::_Exit(calls.load() == 4 ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST(Worthwhile, WakesAllThreadsOrNone) {
@@ -68,42 +101,20 @@ TEST(Worthwhile, WakesAllThreadsOrNone) {
   EXPECT_EQ(worthwhile(1, 1e9), 1);
 }
 
-TEST(Pinning, FollowsThePolicy) {
-  EXPECT_EQ(parse_pin_policy(nullptr), PinPolicy::full_pools);
-  EXPECT_EQ(parse_pin_policy("0"), PinPolicy::never);
-  EXPECT_EQ(parse_pin_policy("1"), PinPolicy::always);
-  EXPECT_TRUE(should_pin(PinPolicy::full_pools, 4, 4));
-  EXPECT_FALSE(should_pin(PinPolicy::full_pools, 2, 4));  // the scheduler has cores to spare
-  EXPECT_FALSE(should_pin(PinPolicy::full_pools, 5, 4));  // threads must share
-  EXPECT_TRUE(should_pin(PinPolicy::always, 2, 4));
-  EXPECT_FALSE(should_pin(PinPolicy::always, 5, 4));
-  EXPECT_FALSE(should_pin(PinPolicy::never, 4, 4));
+TEST(Pinning, IsOnRequestAndOnlyWhereEachThreadHasACore) {
+  EXPECT_FALSE(should_pin(nullptr, 2, 4));
+  EXPECT_FALSE(should_pin("0", 2, 4));
+  EXPECT_TRUE(should_pin("1", 2, 4));
+  EXPECT_TRUE(should_pin("1", 4, 4));
+  EXPECT_FALSE(should_pin("1", 5, 4));
 }
 
-TEST(Pinning, GivesEachThreadOfAFullPoolACoreOfItsOwn) {
-  const auto& cores = usable_cores();
-  if (cores.size() < 2 || std::getenv("QUERN_PIN") != nullptr) GTEST_SKIP() << "one core, or told otherwise";
-  const int threads = static_cast<int>(cores.size());
-  // In a thread of its own, so that the test program's main thread stays free.
-  std::thread([&] {
-    std::vector<int> core(cores.size(), -1), count(cores.size());
-    parallel(threads, [&](int part) {
-      cpu_set_t mask;
-      CPU_ZERO(&mask);
-      ASSERT_EQ(sched_getaffinity(0, sizeof mask, &mask), 0);
-      count[static_cast<std::size_t>(part)] = CPU_COUNT(&mask);
-      core[static_cast<std::size_t>(part)] = sched_getcpu();
-    });
-    for (std::size_t i = 0; i < cores.size(); ++i) {
-      EXPECT_EQ(count[i], 1);
-      EXPECT_EQ(core[i], cores[i]);
-    }
-    unpin_this_thread();
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    ASSERT_EQ(sched_getaffinity(0, sizeof mask, &mask), 0);
-    EXPECT_EQ(CPU_COUNT(&mask), static_cast<int>(cores.size()));
-  }).join();
+TEST(Cores, AreThoseOfTheAffinityMask) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  ASSERT_EQ(sched_getaffinity(0, sizeof mask, &mask), 0);
+  EXPECT_EQ(usable_cores().size(), static_cast<std::size_t>(CPU_COUNT(&mask)));
+  for (const int core : usable_cores()) EXPECT_TRUE(CPU_ISSET(core, &mask));
 }
 
 }  // namespace

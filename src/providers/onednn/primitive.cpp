@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include <omp.h>
+
 #include <optional>
 #include <vector>
 

@@ -35,7 +35,9 @@ void add_implementation(Registry& registry, const char* name, OpKey op, RefusalF
 int parts_for(const OpDesc& desc, const Device& device) {
   // A thread's rough rates on operands in cache: 50 GFLOP/s, 20 GB/s.
   const OpCost floor = cost(desc);
-  return worthwhile(device.info().threads, floor.flops / 50.0 + floor.bytes / 20.0);
+  const int parts = worthwhile(device.info().threads, floor.flops / 50.0 + floor.bytes / 20.0);
+  reserve_threads(parts);
+  return parts;
 }
 
 }  // namespace quern::onednn

@@ -1,61 +1,58 @@
 #pragma once
 
-/// Threads of the CPU path: OpenMP's pool (the one that Debian's oneDNN uses as well), pinned, with work
-/// dealt out by part numbers so that results depend on the number of parts alone.
+/// Threads of the CPU path: a pool of its own, with work dealt out by part numbers so that results depend on
+/// the number of parts alone.
 ///
-/// Pinning. An unpinned pool that fills the machine stalls: two threads may share a core for a scheduler tick
-/// (4 ms) while the others wait in a barrier. So each thread of a pool that fills the process's cores binds
-/// itself to one of them, the first time it works here. A smaller pool is left to the scheduler, which has
-/// cores to spare, and two processes would otherwise pile up on the same ones. QUERN_PIN=0 switches pinning
-/// off, QUERN_PIN=1 pins smaller pools too. Threads that a pinned thread creates inherit its core: call
-/// unpin_this_thread() in them.
-
-#include <omp.h>
+/// Why not OpenMP's pool: its threads spin for milliseconds before they sleep, and how long can only be said
+/// in the environment before the process starts. On a machine with other work that is ruinous: a spinning
+/// thread uses up the time slice in which the one it waits for could run. These threads spin for a tenth of a
+/// millisecond, more than any wait inside a step on an idle machine, then sleep, so that a busy scheduler
+/// runs those that have work. (Measurements: threads.cpp.)
 
 #include <cstdint>
 #include <vector>
 
 namespace quern::onednn {
 
-/// Cores that this process may use (its affinity mask when first asked, before any pinning), one hardware
-/// thread of each physical core first.
+/// Cores that this process may use (its affinity mask when first asked), one hardware thread of each physical
+/// core first.
 const std::vector<int>& usable_cores();
 
-/// Pools to pin: those that fill the machine, none, or all that fit.
-enum class PinPolicy : std::uint8_t { full_pools, never, always };
-/// From QUERN_PIN's value; null: not set.
-PinPolicy parse_pin_policy(const char* text) noexcept;
-bool should_pin(PinPolicy policy, int threads, int cores) noexcept;
+/// Binding threads to cores: QUERN_PIN=1 binds each thread of a pool to a core of its own, where there are
+/// enough.
+bool should_pin(const char* setting, int threads, int cores) noexcept;
 
-/// Binds the calling thread, number `thread` of a pool of `threads`, where the policy above says so. Cheap
-/// when done.
-void pin_this_thread(int thread, int threads) noexcept;
+/// Starts the threads that jobs of this many parts need, so that no run has to.
+void reserve_threads(int threads);
 
-/// Gives the calling thread all cores of the process back.
-void unpin_this_thread() noexcept;
+namespace detail {
+/// Phases of a job: run(context, part, phase) for all parts of one phase before any of the next.
+struct Job {
+  void (*run)(const void* context, int part, int phase) = nullptr;
+  const void* context = nullptr;
+  int parts = 0, phases = 0;
+};
+void run_job(const Job& job) noexcept;
+}  // namespace detail
 
-/// Runs each phase for all parts 0 .. parts-1 on up to `parts` threads, with a barrier between phases:
-/// phase(part). A phase must not throw. Should the runtime grant fewer threads, each takes several parts: the
-/// results are the same.
+/// Runs each phase for all parts 0 .. parts-1 on up to `parts` threads, the caller's included, with a barrier
+/// between phases: phase(part). A phase must not throw. Inside another job, or while another thread's job
+/// runs, all parts run on the caller's thread: the results are the same.
 template <class... Phases>
 void parallel(int parts, const Phases&... phases) {
   if (parts == 1) {
     (phases(0), ...);
     return;
   }
-#pragma omp parallel num_threads(parts)
-  {
-    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    pin_this_thread(thread, threads);
-    const auto run = [&](const auto& phase, bool first) {
-      if (!first) {
-#pragma omp barrier
-      }
-      for (int part = thread; part < parts; part += threads) phase(part);
-    };
-    bool first = true;
-    ((run(phases, first), first = false), ...);
-  }
+  const auto dispatch = [&](int part, int phase) {
+    int index = 0;
+    ((index++ == phase ? static_cast<void>(phases(part)) : static_cast<void>(0)), ...);
+  };
+  using Dispatch = decltype(dispatch);
+  detail::run_job({[](const void* context, int part, int phase) {
+                     (*static_cast<const Dispatch*>(context))(part, phase);
+                   },
+                   &dispatch, parts, static_cast<int>(sizeof...(phases))});
 }
 
 /// The share of part `part` in `items` things: [begin, end), evenly dealt, in order.
@@ -73,9 +70,7 @@ inline Range share(std::int64_t items, std::int64_t grain, int part, int parts) 
   return {grains.begin * grain < items ? grains.begin * grain : items, end < items ? end : items};
 }
 
-/// `threads`, or 1 when `work` (in nanoseconds of one thread) is not worth waking the others. Nothing in
-/// between: libgomp ends the threads that a smaller team leaves out and starts new ones for the next larger
-/// team.
+/// `threads`, or 1 when `work` (in nanoseconds of one thread) is not worth the others' while.
 inline int worthwhile(int threads, double nanoseconds) noexcept {
   return nanoseconds > 4000.0 + 500.0 * threads ? threads : 1;
 }
