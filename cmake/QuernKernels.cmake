@@ -31,9 +31,9 @@ set(QUERN_EMU_FLAGS ${QUERN_EMU_ARCH_FLAGS}
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
 
 # Every emulated copy reads its source through a one-line file of its own, because a .cu file has one language in a directory.
-function(quern_emulated_copy library target)
+function(quern_emulated_copy library target sources includes)
   set(wrappers "")
-  foreach(source ${ARGN})
+  foreach(source ${sources})
     file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${source})
     get_filename_component(stem ${source} NAME_WE)
     set(wrapper ${CMAKE_CURRENT_BINARY_DIR}/${library}/${stem}.cpp)
@@ -43,23 +43,24 @@ function(quern_emulated_copy library target)
   add_library(${library} STATIC ${wrappers})
   target_compile_definitions(${library} PRIVATE QUERN_TARGET=${target})
   target_compile_options(${library} PRIVATE ${QUERN_EMU_FLAGS} $<$<CONFIG:Debug>:-Og>)
-  target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(${library} PRIVATE ${includes} ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${library} PUBLIC quern_simt PRIVATE $<BUILD_INTERFACE:quern_warnings>)
 endfunction()
 
-# quern_kernel_library(NAME SOURCES a.cu b.cu ...): defines INTERFACE library NAME over <name>_emu, <name>_race and <name>_cuda, with
-# QUERN_HAVE_RACES and QUERN_HAVE_CUDA defined for its users where those exist.
+# quern_kernel_library(NAME SOURCES a.cu b.cu ... [INCLUDES directory ...]): defines INTERFACE library NAME over
+# <name>_emu, <name>_race and <name>_cuda, with QUERN_HAVE_RACES and QUERN_HAVE_CUDA defined for its users where
+# those exist.
 function(quern_kernel_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;INCLUDES" ${ARGN})
   add_library(${name} INTERFACE)
-  quern_emulated_copy(${name}_emu emu ${ARG_SOURCES})
+  quern_emulated_copy(${name}_emu emu "${ARG_SOURCES}" "${ARG_INCLUDES}")
   target_link_libraries(${name}_emu PRIVATE $<BUILD_INTERFACE:quern_options>)
   set(parts ${name}_emu)
   if(QUERN_HAVE_RACES)
     # Not linked with -fsanitize=thread: src/simt/race_hooks.cpp answers the calls. Debug information is for its reports;
     # binutils 2.40 takes the wrapper for the source in version 5 of the format.
-    quern_emulated_copy(${name}_race race ${ARG_SOURCES})
-    target_compile_options(${name}_race PRIVATE -fsanitize=thread -gdwarf-4 -O1 -fno-tree-loop-distribute-patterns
+    quern_emulated_copy(${name}_race race "${ARG_SOURCES}" "${ARG_INCLUDES}")
+    target_compile_options(${name}_race PRIVATE -fsanitize=thread -g2 -gdwarf-4 -O1 -fno-tree-loop-distribute-patterns
       -fno-omit-frame-pointer)
     target_compile_definitions(${name} INTERFACE QUERN_HAVE_RACES)
     list(APPEND parts ${name}_race)
@@ -67,7 +68,7 @@ function(quern_kernel_library name)
   if(QUERN_HAVE_CUDA)
     add_library(${name}_cuda STATIC ${ARG_SOURCES})
     target_compile_definitions(${name}_cuda PRIVATE QUERN_TARGET=cuda)
-    target_include_directories(${name}_cuda PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+    target_include_directories(${name}_cuda PRIVATE ${ARG_INCLUDES} ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
     target_compile_options(${name}_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr
       -lineinfo -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter -Xptxas=-warn-spills>)
     if(QUERN_WERROR)

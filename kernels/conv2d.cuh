@@ -12,9 +12,9 @@
 ///   *_fp32     the same in full precision on the CUDA cores
 ///   *_general  everything: any groups, any mixture of fp32 and bf16 activations, any size
 ///
-/// The implicit products take any window, stride, padding and dilation, one group, tensors of fewer than 2^30
-/// elements, images of up to 16384 rows and columns with their padding, and at most 128 filter taps. All
-/// addresses are multiples of 16 bytes.
+/// The implicit products take any window, stride, padding and dilation, one group, tensors of fewer than
+/// kMaxElements elements, images of up to kMaxExtent rows and columns with their padding, and at most
+/// kMaxTaps filter taps. All addresses are multiples of 16 bytes.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +23,11 @@
 #include "kernels/launcher.hpp"
 
 namespace quern::kernels {
+
+// Limits of the implicit products.
+inline constexpr std::int64_t kMaxElements = std::int64_t{1} << 30;
+inline constexpr int kMaxExtent = 1 << 14;
+inline constexpr int kMaxTaps = 128;
 
 struct Conv2dShape {
   int n = 0, h = 0, w = 0, c = 0;  ///< x [n, h, w, c]
@@ -147,6 +152,15 @@ inline std::int64_t direct_pixel_tiles(const Conv2dShape& s) {
   return ceil_div(direct_runs(s), kDirectThreads / direct_quads(s.k));
 }
 
+/// Weights that a block keeps in shared memory: in forward those of its filters, in backward_data all.
+inline constexpr int kDirectMaxChannels = 4;
+inline std::size_t conv2d_forward_direct_shared(const Conv2dShape& s) {
+  return static_cast<std::size_t>(s.patch() * 4 * direct_quads(s.k)) * sizeof(float);
+}
+inline std::size_t conv2d_backward_data_direct_shared(const Conv2dShape& s) {
+  return static_cast<std::size_t>(s.patch() * ceil_div(s.k, 4) * 4) * sizeof(float);
+}
+
 inline std::size_t conv2d_forward_direct_workspace(const Conv2dForwardArgs& args) {
   const Conv2dShape& s = args.shape;
   return args.with_stats ? stats_floats(direct_pixel_tiles(s), direct_filter_tiles(s), s.k) * sizeof(float)
@@ -168,13 +182,8 @@ inline std::size_t conv2d_backward_weights_direct_workspace(const Conv2dBackward
 inline std::size_t conv2d_backward_weights_direct_counters(const Conv2dBackwardWeightsArgs& args) {
   return static_cast<std::size_t>((merge_groups(args.plan.splits) + 1) * direct_filter_tiles(args.shape));
 }
-/// backward_data_direct keeps the weights of a block's channels in shared memory.
-inline constexpr int kDirectMaxChannels = 4;
-inline std::size_t conv2d_backward_data_direct_shared(const Conv2dShape& s) {
-  return static_cast<std::size_t>(s.patch()) * static_cast<std::size_t>(ceil_div(s.k, 4) * 4) * sizeof(float);
-}
-/// backward_weights_direct is compiled for these patches.
-inline bool conv2d_backward_weights_direct_serves(const Conv2dShape& s) {
+/// The patches that the direct kernels are unrolled for; backward_weights_direct serves no other.
+inline bool conv2d_direct_unrolled(const Conv2dShape& s) {
   const bool plain = s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1;
   return plain && s.r == s.s && ((s.r == 3 && (s.c == 1 || s.c == 3)) || (s.r == 5 && s.c == 1));
 }

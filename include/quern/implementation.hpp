@@ -65,11 +65,17 @@ class Registry {
   std::span<const Implementation> candidates(OpKey op) const;
 
   /// Everything this build has: custom, cudnn, cublas, onednn, reference, in this order.
+  /// Behind them, what extend_registries() was given.
   static Registry with_all_providers();
 
  private:
   std::map<OpKey, std::vector<Implementation>> tables_;
 };
+
+/// Has every Registry::with_all_providers() to come call `add` at its end: for programs with kernels of their
+/// own, which
+/// `--impl` then chooses by name. Not to be called while another thread makes a registry.
+void extend_registries(void (*add)(Registry&));
 
 /// Wraps a stateless function `void(const OpDesc&, const RunArgs&)` with a fixed workspace size.
 class FunctionExecutable final : public Executable {

@@ -13,13 +13,15 @@ namespace quern::kernels::QUERN_TARGET {
 /// not coherent). The counter starts at 0 and is 0 again afterwards. Contains __syncthreads().
 __device__ __forceinline__ bool last_to_arrive(unsigned* counter, unsigned expected) {
   QUERN_SHARED(arrived_before, unsigned);
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) arrived_before = atomicInc(counter, expected - 1);
+  if (threadIdx.x == 0) {
+    // One thread's fence stands for all: what the barriers order before and after it is ordered through it.
+    __threadfence();
+    arrived_before = atomicInc(counter, expected - 1);
+    __threadfence();
+  }
   __syncthreads();
-  const bool last = arrived_before == expected - 1;
-  __threadfence();
-  return last;
+  return arrived_before == expected - 1;
 }
 
 /// A merge in two levels, so that no block has to read all parts: members 0..count-1 form groups of

@@ -4,11 +4,13 @@
 /// shared memory. No patch matrix is ever written: a copy computes its address from the convolution's
 /// geometry.
 ///
-///   PatchRows       A[pixel, (tap, channel)]     of an image [N,H,W,C]: forward (x), backward_data (dy)
-///   Major::k FilterRows      B[(r, s, c), filter]         of weights [K,R,S,C]: forward Major::k FilterTaps
-///   B[(tap, filter), channel]    of weights [K,R,S,C]: backward_data                       Major::outer
-///   GradientColumns A[filter, pixel]             of dy [N,P,Q,K]: backward_weights Major::outer PatchColumns
-///   B[pixel, (r, s, c)]          of x [N,H,W,C]: backward_weights                          Major::outer
+///   PatchRows        A[pixel, (tap, channel)]    Major::k      an image [N,H,W,C]: forward, backward_data
+///   FilterRows       B[(r, s, c), filter]        Major::k      weights [K,R,S,C]: forward
+///   FilterTaps       B[(tap, filter), channel]   Major::outer  weights [K,R,S,C]: backward_data
+///   GradientColumns  A[filter, pixel]            Major::outer  dy [N,P,Q,K]: backward_weights
+///   PatchColumns     B[pixel, (r, s, c)]         Major::outer  x [N,H,W,C]: backward_weights
+///
+/// Neighbouring taps see the same pixels, so that patches come through the first-level cache.
 ///
 /// All are made once a block and then asked for one tile after the other: load(shared, k). `access` is the
 /// number of elements a copy moves: 16 bytes' worth where channels come in whole chunks, else 1. Indices are
@@ -25,8 +27,6 @@ struct alignas(16) Tap {
   int offset;  ///< of the image element at that shift, relative to the patch's origin
   int filter;  ///< r * S + s
 };
-
-inline constexpr int kMaxTaps = 128;
 
 /// How a tile is divided among the block's threads: each copies `access` elements at (row + i * kRowStep,
 /// column) for i < kRows, rows and columns being those of the shared tile.
@@ -93,7 +93,8 @@ class PatchRows {
       const bool valid = inside && static_cast<unsigned>(h) < static_cast<unsigned>(image_.height) &&
                          static_cast<unsigned>(w) < static_cast<unsigned>(image_.width);
       const T* const source = image_.data + (valid ? offset_[i] + tap.offset + channel : 0);
-      copy_or_zero<access>(shared + Layout::offset(map_.row + i * Map::kRowStep, map_.column), source, valid);
+      copy_or_zero<access, Reuse::by_block>(
+          shared + Layout::offset(map_.row + i * Map::kRowStep, map_.column), source, valid);
     }
   }
 
@@ -129,8 +130,8 @@ class FilterRows {
     for (int i = 0; i < Map::kRows; ++i) {
       const int filter = first_ + i * Map::kRowStep;
       const bool valid = filter < filters_ && k < depth_;
-      copy_or_zero<access>(shared + Layout::offset(map_.row + i * Map::kRowStep, map_.column),
-                           weights_ + (valid ? filter * depth_ + k : 0), valid);
+      copy_or_zero<access, Reuse::none>(shared + Layout::offset(map_.row + i * Map::kRowStep, map_.column),
+                                        weights_ + (valid ? filter * depth_ + k : 0), valid);
     }
   }
 
@@ -169,7 +170,8 @@ class FilterTaps {
       int filter;
       const int tap = filters_.divide(valid ? first_k + row : 0, filter);
       const int source = (filter * area_ + taps_[tap].filter) * channels_ + channel_;
-      copy_or_zero<access>(shared + Layout::offset(map_.column, row), weights_ + (valid ? source : 0), valid);
+      copy_or_zero<access, Reuse::none>(shared + Layout::offset(map_.column, row),
+                                        weights_ + (valid ? source : 0), valid);
     }
   }
 
@@ -204,8 +206,8 @@ class GradientColumns {
       const int row = map_.row + i * Map::kRowStep;
       const bool valid = first_pixel + row < pixels_ && filter_ < filters_;
       const int source = (first_pixel + row) * filters_ + filter_;
-      copy_or_zero<access>(shared + Layout::offset(map_.column, row), gradient_ + (valid ? source : 0),
-                           valid);
+      copy_or_zero<access, Reuse::none>(shared + Layout::offset(map_.column, row),
+                                        gradient_ + (valid ? source : 0), valid);
     }
   }
 
@@ -251,8 +253,8 @@ class PatchColumns {
                          static_cast<unsigned>(h) < static_cast<unsigned>(image_.height) &&
                          static_cast<unsigned>(w) < static_cast<unsigned>(image_.width);
       const int source = ((n * image_.height + h) * image_.width + w) * image_.channels.divisor() + channel_;
-      copy_or_zero<access>(shared + Layout::offset(map_.column, row), image_.data + (valid ? source : 0),
-                           valid);
+      copy_or_zero<access, Reuse::by_block>(shared + Layout::offset(map_.column, row),
+                                            image_.data + (valid ? source : 0), valid);
     }
   }
 

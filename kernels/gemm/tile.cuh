@@ -56,15 +56,13 @@ enum class Major { k, outer };
 
 /// A tile of `extent` rows or columns of D by kStepDepth of k in shared memory.
 ///
-/// Major::k       one row of kStepDepth elements for every outer index, in 16-byte chunks whose order inside
-/// a 128-byte
-///                line is exclusive-ored with bits of the line's number. Free of bank conflicts for what
-///                reads it: eight consecutive rows at one chunk (ldmatrix, and the FFMA kernel's A), rows
-///                four apart at one chunk (its B), and four rows at two neighbouring chunks in 8-byte pieces
-///                (weights of bf16 products).
-/// Major::outer   one row of `extent` elements for every k, padded by `padding` elements, which shifts the
-/// rows
-///                against each other; which padding serves depends on the reader.
+/// Major::k      one row of kStepDepth elements for every outer index, in 16-byte chunks whose order inside a
+///               128-byte line is exclusive-ored with bits of the line's number. Free of bank conflicts for
+///               what reads it: eight consecutive rows at one chunk (ldmatrix, and the FFMA kernel's A),
+///               rows four apart at one chunk (its B), and four rows at two neighbouring chunks in 8-byte
+///               pieces (weights of bf16 products).
+/// Major::outer  one row of `extent` elements for every k, padded by `padding` elements, which shifts the
+///               rows against each other; which padding serves depends on the reader.
 template <class T, Major major, int extent, int padding = 0>
 struct TileLayout {
   using Element = T;
@@ -97,14 +95,19 @@ struct TileLayout {
   }
 };
 
+/// Whether a block reads the copied data again, so that they are worth a place in the first-level cache.
+enum class Reuse { none, by_block };
+
 /// Copies `count` elements (16, 4 or 2 bytes) to shared memory, or zeros. Asynchronous but for 2 bytes;
 /// either way complete after the wait for the group that it belongs to and a __syncthreads(). `global` must
 /// be a valid address also where nothing is copied from it.
-template <int count, class T>
+template <int count, Reuse reuse, class T>
 __device__ __forceinline__ void copy_or_zero(T* shared, const T* global, bool valid) {
   constexpr unsigned kBytes = count * sizeof(T);
   static_assert(kBytes == 16 || kBytes == 4 || kBytes == 2);
-  if constexpr (kBytes == 16)
+  if constexpr (kBytes == 16 && reuse == Reuse::by_block)
+    cp_async_16_cached(shared, global, valid ? kBytes : 0);
+  else if constexpr (kBytes == 16)
     cp_async_16(shared, global, valid ? kBytes : 0);
   else if constexpr (kBytes == 4)
     cp_async_4(shared, global, valid ? kBytes : 0);

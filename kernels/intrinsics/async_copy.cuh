@@ -1,16 +1,16 @@
 #pragma once
 
 /// Asynchronous copies from global to shared memory (PTX cp.async, from sm_80 on; below it they copy at
-/// once).
+/// once). Addresses are multiples of the size.
 ///
-///   cp_async_16(shared, global);               16 bytes, past the first-level cache; both addresses 16-byte
-///   aligned cp_async_4, cp_async_8                     likewise, through the first-level cache
-///   cp_async_16(shared, global, source_bytes)  copies source_bytes (0 to 16) and fills the rest with zeros;
-///   with 0 the
-///                                              source is not touched, but must be a valid pointer
-///   cp_async_commit();                         closes the group of the calling thread's copies since the
-///   last one cp_async_wait<N>();                        returns when at most the N newest groups of this
-///   thread are under way cp_async_wait_all();                       returns when none is, closed or not
+///   cp_async_16(shared, global)          16 bytes, past the first-level cache
+///   cp_async_16_cached(shared, global)   16 bytes through it, for data that a block reads again
+///   cp_async_4, cp_async_8               likewise, always through it
+///   cp_async_16(shared, global, count)   copies `count` bytes (0 to 16) and fills the rest with zeros;
+///                                        with 0 the source is not touched, but must be a valid pointer
+///   cp_async_commit()                    closes the group of this thread's copies since the last one
+///   cp_async_wait<N>()                   returns when at most N newest groups of this thread are under way
+///   cp_async_wait_all()                  returns when none is, closed or not
 ///
 /// A wait makes a thread's own copies visible to itself; others see them after a __syncthreads() that follows
 /// it. Under the emulator the bytes arrive at the wait and are NaN before it.
@@ -21,12 +21,13 @@ namespace quern::kernels::QUERN_TARGET {
 
 #if defined(__CUDACC__)
 
-#define QUERN_CP_ASYNC(bytes, cache)                                                                      \
-  __device__ __forceinline__ void cp_async_##bytes(void* shared, const void* global,                      \
-                                                   unsigned source_bytes){QUERN_CP_ASYNC_BODY(            \
-      bytes, cache)} __device__ __forceinline__ void cp_async_##bytes(void* shared, const void* global) { \
-    cp_async_##bytes(shared, global, bytes);                                                              \
-  }
+// clang-format off
+#define QUERN_CP_ASYNC(name, bytes, cache)                                                               \
+  __device__ __forceinline__ void name(void* shared, const void* global, unsigned source_bytes) {        \
+    QUERN_CP_ASYNC_BODY(bytes, cache)                                                                    \
+  }                                                                                                      \
+  __device__ __forceinline__ void name(void* shared, const void* global) { name(shared, global, bytes); }
+// clang-format on
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define QUERN_CP_ASYNC_BODY(bytes, cache)                                                                  \
@@ -41,9 +42,10 @@ namespace quern::kernels::QUERN_TARGET {
         i < source_bytes ? static_cast<const unsigned char*>(global)[i] : static_cast<unsigned char>(0);
 #endif
 
-QUERN_CP_ASYNC(4, "ca")
-QUERN_CP_ASYNC(8, "ca")
-QUERN_CP_ASYNC(16, "cg")
+QUERN_CP_ASYNC(cp_async_4, 4, "ca")
+QUERN_CP_ASYNC(cp_async_8, 8, "ca")
+QUERN_CP_ASYNC(cp_async_16, 16, "cg")
+QUERN_CP_ASYNC(cp_async_16_cached, 16, "ca")
 #undef QUERN_CP_ASYNC
 #undef QUERN_CP_ASYNC_BODY
 
@@ -68,17 +70,17 @@ __device__ __forceinline__ void cp_async_wait_all() {
 
 #else
 
-#define QUERN_CP_ASYNC(bytes)                                                                    \
-  __forceinline__ void cp_async_##bytes(void* shared, const void* global, unsigned source_bytes, \
-                                        QUERN_SITE) {                                            \
-    simt::async_copy(shared, global, bytes, source_bytes, site);                                 \
-  }                                                                                              \
-  __forceinline__ void cp_async_##bytes(void* shared, const void* global, QUERN_SITE) {          \
-    simt::async_copy(shared, global, bytes, bytes, site);                                        \
+#define QUERN_CP_ASYNC(name, bytes)                                                                \
+  __forceinline__ void name(void* shared, const void* global, unsigned source_bytes, QUERN_SITE) { \
+    simt::async_copy(shared, global, bytes, source_bytes, site);                                   \
+  }                                                                                                \
+  __forceinline__ void name(void* shared, const void* global, QUERN_SITE) {                        \
+    simt::async_copy(shared, global, bytes, bytes, site);                                          \
   }
-QUERN_CP_ASYNC(4)
-QUERN_CP_ASYNC(8)
-QUERN_CP_ASYNC(16)
+QUERN_CP_ASYNC(cp_async_4, 4)
+QUERN_CP_ASYNC(cp_async_8, 8)
+QUERN_CP_ASYNC(cp_async_16, 16)
+QUERN_CP_ASYNC(cp_async_16_cached, 16)
 #undef QUERN_CP_ASYNC
 
 __forceinline__ void cp_async_commit() {

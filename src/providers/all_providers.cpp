@@ -2,6 +2,19 @@
 
 namespace quern {
 
+namespace {
+
+std::vector<void (*)(Registry&)>& extensions() {
+  static std::vector<void (*)(Registry&)> functions;
+  return functions;
+}
+
+}  // namespace
+
+void extend_registries(void (*add)(Registry&)) {
+  extensions().push_back(add);
+}
+
 Registry Registry::with_all_providers() {
   Registry registry;
 #ifdef QUERN_HAVE_CUSTOM
@@ -19,6 +32,7 @@ Registry Registry::with_all_providers() {
 #ifdef QUERN_HAVE_REFERENCE
   add_reference(registry);
 #endif
+  for (const auto& add : extensions()) add(registry);
   return registry;
 }
 

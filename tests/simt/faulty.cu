@@ -167,15 +167,10 @@ __global__ void global_far_away_kernel(float* out) {
   out[threadIdx.x + far] = 1.0f;  // FAULT: global_far_away
 }
 
-__device__ __noinline__ float deep(float x, int depth) {
-  volatile float frame[4096];
-  frame[0] = x;
-  frame[4095] = depth == 0 ? x : deep(x + 1.0f, depth - 1);
-  return frame[0] + frame[4095];
-}
-
 __global__ void stack_overflow_kernel(float* out) {
-  out[threadIdx.x] = deep(1.0f, 100);
+  volatile float frame[50 * 1024];  // more than Config::stack_bytes
+  frame[threadIdx.x] = 1.0f;
+  out[threadIdx.x] = frame[threadIdx.x];
 }
 
 __global__ void endless_loop_kernel(float* out, unsigned* counter) {
@@ -185,11 +180,11 @@ __global__ void endless_loop_kernel(float* out, unsigned* counter) {
   out[threadIdx.x] = 1.0f;
 }
 
-float host_variable = 0;
+__device__ float program_variable = 0;  // launchers are stateless: kernels keep nothing in variables
 
 __global__ void write_to_constant_kernel(float* out) {
-  if (threadIdx.x == 3) host_variable = 1.0f;  // FAULT: write_to_constant
-  out[threadIdx.x] = host_variable;
+  if (threadIdx.x == 3) program_variable = 1.0f;  // FAULT: write_to_constant
+  out[threadIdx.x] = program_variable;
 }
 
 __global__ void uninitialised_shared_kernel(const float* in, float* out) {

@@ -1,17 +1,21 @@
 #include "kernels/conv2d.cuh"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "providers/custom/products.hpp"
 
 namespace quern {
 
-namespace {
-
 using namespace kernels;
+
+namespace {
 
 Conv2dShape shape_of(const OpDesc& desc) {
   const auto& attrs = desc.as<Conv2dAttrs>();
-  const bool forward = desc.op.direction == Direction::forward,
-             data = desc.op.direction == Direction::backward_data;
+  const bool data = desc.op.direction == Direction::backward_data,
+             forward = desc.op.direction == Direction::forward;
   const Shape& x = forward ? desc.inputs[0].shape : data ? desc.outputs[0].shape : desc.inputs[1].shape;
   const Shape& y = forward ? desc.outputs[0].shape : desc.inputs[0].shape;
   Conv2dShape s;
@@ -34,78 +38,70 @@ Conv2dShape shape_of(const OpDesc& desc) {
   return s;
 }
 
-/// The kernel that serves everything.
-template <class Args, class ArgsOf>
-KernelEntry<Args> general_entry(OpKey op, Launchers<Args> launchers, ArgsOf args_of,
-                                void (*bind)(Args&, const RunArgs&)) {
+/// Why the direct kernels do not serve `desc`: they keep `shared` bytes of weights in shared memory.
+Refusal refuse_direct(const OpDesc& desc, std::size_t shared) {
+  constexpr std::size_t kSharedLimit = 48 * 1024;
+  const Conv2dShape s = shape_of(desc);
+  if (s.groups != 1) return fmt::format("needs groups = 1, got {}", s.groups);
+  if (s.c > kDirectMaxChannels)
+    return fmt::format("needs at most {} input channels, got {}", kDirectMaxChannels, s.c);
+  if (shared > kSharedLimit) return fmt::format("needs weights of 48 KiB or less, got {} KiB", shared / 1024);
+  if (!activation_type(desc)) return "needs activations of one type";
+  return refuse_size(desc);
+}
+
+template <class Args>
+KernelEntry<Args> direct_entry(Direction direction, Args (*args_of)(const OpDesc&, const Conv2dShape&)) {
   KernelEntry<Args> entry;
-  entry.name = "general";
-  entry.op = op;
-  entry.launchers = launchers;
-  entry.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal(); };
+  entry.name = "direct_small_c";
+  entry.op = {OpKind::conv2d, direction};
   entry.plan = [=](const OpDesc& desc, const DeviceInfo&) { return args_of(desc, shape_of(desc)); };
-  entry.bind = bind;
+  entry.bind = [](Args& args, const RunArgs& run) { bind(args, run); };
   return entry;
 }
 
-void add_forward(Registry& registry) {
-  constexpr OpKey kOp{OpKind::conv2d, Direction::forward};
-  const auto add = [&](const char* name, Arithmetic arithmetic, Launchers<Conv2dForwardArgs> launchers) {
-    auto entry = product_entry(kOp, name, arithmetic, launchers, shape_of, forward_args<Conv2dAttrs>,
-                               conv2d_forward_problem);
-    entry.bind = bind_forward;
-    entry.workspace = conv2d_forward_workspace;
-    entry.counters = conv2d_forward_counters;
-    add_kernel(registry, entry);
+void add_direct(Registry& registry) {
+  auto forward = direct_entry(Direction::forward, forward_args);
+  forward.launchers = QUERN_LAUNCHERS(conv2d_forward_direct);
+  forward.refusal = [](const OpDesc& desc, const DeviceInfo&) {
+    return refuse_direct(desc, conv2d_forward_direct_shared(shape_of(desc)));
   };
-  add("implicit_gemm_bf16", Arithmetic::bf16, QUERN_LAUNCHERS(conv2d_forward_bf16));
-  add("implicit_gemm_tf32", Arithmetic::tf32, QUERN_LAUNCHERS(conv2d_forward_tf32));
-  add("implicit_gemm_fp32", Arithmetic::fp32, QUERN_LAUNCHERS(conv2d_forward_fp32));
-  add_kernel(registry, general_entry(kOp, QUERN_LAUNCHERS(conv2d_forward_general), forward_args<Conv2dAttrs>,
-                                     bind_forward));
-}
+  forward.workspace = conv2d_forward_direct_workspace;
+  forward.counters = conv2d_forward_direct_counters;
+  add_kernel(registry, forward);
 
-void add_backward_data(Registry& registry) {
-  constexpr OpKey kOp{OpKind::conv2d, Direction::backward_data};
-  const auto add = [&](const char* name, Arithmetic arithmetic, Launchers<Conv2dBackwardDataArgs> launchers) {
-    auto entry = product_entry(kOp, name, arithmetic, launchers, shape_of, backward_data_args<Conv2dAttrs>,
-                               conv2d_backward_data_problem);
-    entry.bind = bind_backward_data;
-    entry.workspace = conv2d_backward_data_workspace;
-    entry.counters = conv2d_backward_data_counters;
-    add_kernel(registry, entry);
+  auto data = direct_entry(Direction::backward_data, backward_data_args);
+  data.launchers = QUERN_LAUNCHERS(conv2d_backward_data_direct);
+  data.refusal = [](const OpDesc& desc, const DeviceInfo&) {
+    return refuse_direct(desc, conv2d_backward_data_direct_shared(shape_of(desc)));
   };
-  add("implicit_gemm_bf16", Arithmetic::bf16, QUERN_LAUNCHERS(conv2d_backward_data_bf16));
-  add("implicit_gemm_tf32", Arithmetic::tf32, QUERN_LAUNCHERS(conv2d_backward_data_tf32));
-  add("implicit_gemm_fp32", Arithmetic::fp32, QUERN_LAUNCHERS(conv2d_backward_data_fp32));
-  add_kernel(registry, general_entry(kOp, QUERN_LAUNCHERS(conv2d_backward_data_general),
-                                     backward_data_args<Conv2dAttrs>, bind_backward_data));
-}
+  add_kernel(registry, data);
 
-void add_backward_weights(Registry& registry) {
-  constexpr OpKey kOp{OpKind::conv2d, Direction::backward_weights};
-  const auto add = [&](const char* name, Arithmetic arithmetic,
-                       Launchers<Conv2dBackwardWeightsArgs> launchers) {
-    auto entry = product_entry(kOp, name, arithmetic, launchers, shape_of, backward_weights_args<Conv2dAttrs>,
-                               conv2d_backward_weights_problem);
-    entry.bind = bind_backward_weights;
-    entry.workspace = conv2d_backward_weights_workspace;
-    entry.counters = conv2d_backward_weights_counters;
-    add_kernel(registry, entry);
+  auto weights = direct_entry(Direction::backward_weights, backward_weights_args);
+  weights.launchers = QUERN_LAUNCHERS(conv2d_backward_weights_direct);
+  weights.refusal = [](const OpDesc& desc, const DeviceInfo&) -> Refusal {
+    if (Refusal refusal = refuse_direct(desc, 0)) return refusal;
+    if (!conv2d_direct_unrolled(shape_of(desc)))
+      return "needs 3x3 of 1 or 3 channels or 5x5 of 1, at stride and dilation 1: its sums are registers";
+    return {};
   };
-  add("implicit_gemm_bf16", Arithmetic::bf16, QUERN_LAUNCHERS(conv2d_backward_weights_bf16));
-  add("implicit_gemm_tf32", Arithmetic::tf32, QUERN_LAUNCHERS(conv2d_backward_weights_tf32));
-  add("implicit_gemm_fp32", Arithmetic::fp32, QUERN_LAUNCHERS(conv2d_backward_weights_fp32));
-  add_kernel(registry, general_entry(kOp, QUERN_LAUNCHERS(conv2d_backward_weights_general),
-                                     backward_weights_args<Conv2dAttrs>, bind_backward_weights));
+  weights.plan = [](const OpDesc& desc, const DeviceInfo& device) {
+    auto args = backward_weights_args(desc, shape_of(desc));
+    // Two blocks a multiprocessor keep enough loads under way; more would only add parts to merge.
+    const std::int64_t blocks = std::max(1, 2 * device.multiprocessors);
+    args.plan.splits = static_cast<int>(std::min(direct_pixel_tiles(args.shape), blocks));
+    return args;
+  };
+  weights.workspace = conv2d_backward_weights_direct_workspace;
+  weights.counters = conv2d_backward_weights_direct_counters;
+  add_kernel(registry, weights);
 }
 
 }  // namespace
 
 void add_conv2d(Registry& registry) {
-  add_forward(registry);
-  add_backward_data(registry);
-  add_backward_weights(registry);
+  add_direct(registry);
+  add_products(registry, OpKind::conv2d, shape_of);
 }
 
 }  // namespace quern

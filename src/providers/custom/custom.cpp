@@ -19,6 +19,7 @@ void add_custom(Registry& registry) {
   add_avgpool2d(registry);
   add_batchnorm(registry);
   add_conv2d(registry);
+  add_dense(registry);
   add_dropout(registry);
   add_ema(registry);
   add_global_avgpool(registry);

@@ -144,6 +144,7 @@ void add_add(Registry& registry);
 void add_avgpool2d(Registry& registry);
 void add_batchnorm(Registry& registry);
 void add_conv2d(Registry& registry);
+void add_dense(Registry& registry);
 void add_dropout(Registry& registry);
 void add_ema(Registry& registry);
 void add_global_avgpool(Registry& registry);
