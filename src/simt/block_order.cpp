@@ -25,7 +25,9 @@ void BlockOrder::block_begins(std::uint32_t block) {
   for (WarpKnowledge& knowledge : known_) knowledge.fill(0);
   for (WarpKnowledge& knowledge : arrivals_) knowledge.fill(0);
   for (auto& clocks : lane_clocks_) clocks.reset();
-  fences_.clear();
+  fence_ = 0;
+  fenced_.clear();
+  unfenced_.clear();
   acquired_.clear();
 }
 
@@ -61,20 +63,49 @@ void BlockOrder::warps_released(int barrier, std::uint32_t waiting) {
   arrivals.fill(0);
 }
 
+bool BlockOrder::Horizon::covers(const Stamp& stamp) const {
+  if (stamp.barrier < barrier) return true;
+  if (stamp.thread == thread) return stamp.fence < fence;
+  const auto warp = static_cast<std::size_t>(stamp.thread / kWarpSize);
+  if (stamp.warp_epoch < epochs[warp]) return true;
+  return stamp.thread / kWarpSize == thread / kWarpSize &&
+         stamp.lane_clock < lanes[static_cast<std::size_t>(stamp.thread % kWarpSize)];
+}
+
+/// Of two fences of one thread the later one covers more.
+void BlockOrder::learn(Knowledge& to, const Knowledge& from) {
+  for (const auto& [who, horizon] : from) {
+    std::shared_ptr<const Horizon>& known = to[who];
+    if (known == nullptr || known->fence < horizon->fence) known = horizon;
+  }
+}
+
 void BlockOrder::fence(int thread) {
-  fences_[thread] = barrier_;
+  ++fence_;
+  if (const auto seen = unfenced_.find(thread); seen != unfenced_.end()) {
+    acquired_.push_back({stamp(thread, 0, Stamp::Kind::plain), std::move(seen->second)});
+    unfenced_.erase(seen);
+  }
+  const auto warp = static_cast<std::size_t>(thread / kWarpSize);
+  Horizon horizon;
+  horizon.barrier = barrier_;
+  horizon.fence = fence_;
+  horizon.thread = static_cast<std::uint16_t>(thread);
+  horizon.epochs = known_[warp];
+  horizon.epochs[warp] = warp_epoch_[warp];
+  if (lane_clocks_[warp] != nullptr)
+    horizon.lanes = lane_clocks_[warp]->known[static_cast<std::size_t>(thread % kWarpSize)];
+  Knowledge& ready = fenced_[thread];
+  ready.clear();
+  for (const Acquired& acquired : acquired_)
+    if (ordered_within_block(acquired.when, thread)) learn(ready, acquired.knowledge);
+  ready[{block_, horizon.thread}] = std::make_shared<const Horizon>(horizon);
 }
 
 void BlockOrder::atomic(int thread, const void* address) {
-  std::vector<Release>& here = released_[address];
-  for (const Release& release : here)
-    if (release.block != block_) acquired_.push_back({release, static_cast<std::uint16_t>(thread), barrier_});
-  const auto fenced = fences_.find(thread);
-  if (fenced == fences_.end()) return;
-  // What this block had learnt of others by then is handed on with its own.
-  for (const Acquired& acquired : acquired_)
-    if (acquired.by == thread || acquired.barrier < fenced->second) here.push_back(acquired.release);
-  here.push_back({block_, fenced->second, static_cast<std::uint16_t>(thread)});
+  Knowledge& here = released_[address];
+  if (!here.empty()) learn(unfenced_[thread], here);
+  if (const auto ready = fenced_.find(thread); ready != fenced_.end()) learn(here, ready->second);
 }
 
 Stamp BlockOrder::stamp(int thread, std::uint32_t place, Stamp::Kind kind) const {
@@ -84,6 +115,7 @@ Stamp BlockOrder::stamp(int thread, std::uint32_t place, Stamp::Kind kind) const
   stamp.block = block_;
   stamp.place = place;
   stamp.barrier = barrier_;
+  stamp.fence = fence_;
   stamp.warp_epoch = warp_epoch_[warp];
   stamp.lane_clock = lane_clocks_[warp] == nullptr ? 0 : lane_clocks_[warp]->own[lane];
   stamp.thread = static_cast<std::uint16_t>(thread);
@@ -93,14 +125,17 @@ Stamp BlockOrder::stamp(int thread, std::uint32_t place, Stamp::Kind kind) const
 
 bool BlockOrder::ordered(const Stamp& earlier, int thread) const {
   if (earlier.kind == Stamp::Kind::none) return true;
-  if (earlier.block != block_) {
-    return std::any_of(acquired_.begin(), acquired_.end(), [&](const Acquired& acquired) {
-      const bool covers =
-          acquired.release.block == earlier.block &&
-          (earlier.barrier < acquired.release.barrier || earlier.thread == acquired.release.thread);
-      return covers && (acquired.by == thread || acquired.barrier < barrier_);
-    });
-  }
+  if (earlier.block == block_ && ordered_within_block(earlier, thread)) return true;
+  return std::any_of(acquired_.begin(), acquired_.end(), [&](const Acquired& acquired) {
+    if (!ordered_within_block(acquired.when, thread)) return false;
+    auto known = acquired.knowledge.lower_bound({earlier.block, std::uint16_t{0}});
+    for (; known != acquired.knowledge.end() && known->first.first == earlier.block; ++known)
+      if (known->second->covers(earlier)) return true;
+    return false;
+  });
+}
+
+bool BlockOrder::ordered_within_block(const Stamp& earlier, int thread) const {
   if (earlier.barrier < barrier_ || earlier.thread == thread) return true;
   const auto warp = static_cast<std::size_t>(thread / kWarpSize);
   const auto other = static_cast<std::size_t>(earlier.thread / kWarpSize);

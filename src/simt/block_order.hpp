@@ -6,13 +6,19 @@
 /// A __syncthreads() orders all that came before it. A whole-warp __syncwarp() starts a new epoch of its
 /// warp; one over part of a warp exchanges the lanes' clocks. A named barrier starts a new epoch of each warp
 /// that arrives and tells the waiting ones about all of them. Shuffles, votes and matrix instructions order
-/// nothing. Between blocks, a __threadfence() followed by an atomic releases what its thread and, through
-/// barriers, its block did before; a later atomic on the same address acquires it.
+/// nothing.
+///
+/// Between blocks there are atomics on device memory: a thread releases by a __threadfence() and an atomic
+/// after it, and acquires by an atomic and a __threadfence() after it. All that is ordered before the first
+/// fence, by barriers or by an earlier acquisition, is then ordered before all that is ordered after the
+/// second. That is the PTX memory model's rule for fences and relaxed atomics ("Causality order"): without
+/// either fence, or without a barrier between it and the accesses of other threads, nothing is ordered.
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "simt/runtime.hpp"
@@ -50,18 +56,25 @@ class BlockOrder {
     std::array<std::array<std::uint32_t, kWarpSize>, kWarpSize> known{};  ///< [who][of whom]
   };
 
-  /// What an atomic handed from one block to others: its accesses before barrier `barrier`, and all of
-  /// `thread` so far.
-  struct Release {
-    std::uint32_t block;
-    std::uint32_t barrier;
-    std::uint16_t thread;
+  /// What was ordered before a fence, within its block.
+  struct Horizon {
+    std::uint32_t barrier = 0;  ///< block barriers passed
+    std::uint32_t fence = 0;    ///< the fence's number in its block
+    std::uint16_t thread = 0;
+    WarpKnowledge epochs{};                        ///< of each warp: those below this are over
+    std::array<std::uint32_t, kWarpSize> lanes{};  ///< likewise the clocks of the lanes of the thread's warp
+
+    bool covers(const Stamp& stamp) const;
   };
+  /// The latest known fence of each (block, thread).
+  using Knowledge = std::map<std::pair<std::uint32_t, std::uint16_t>, std::shared_ptr<const Horizon>>;
   struct Acquired {
-    Release release;
-    std::uint16_t by;       ///< the thread that acquired it; the others learn of it at the next barrier
-    std::uint32_t barrier;  ///< barriers passed at that time
+    Stamp when;  ///< ordered before whatever may rely on it
+    Knowledge knowledge;
   };
+
+  static void learn(Knowledge& to, const Knowledge& from);
+  bool ordered_within_block(const Stamp& earlier, int thread) const;
 
   std::uint32_t block_ = 0;
   std::uint32_t barrier_ = 0;
@@ -70,9 +83,11 @@ class BlockOrder {
       known_{};  ///< [warp][other]: epochs of `other` below this are known to be over
   std::array<WarpKnowledge, kNamedBarriers> arrivals_{};
   std::array<std::unique_ptr<LaneClocks>, kWarps> lane_clocks_;
-  std::map<int, std::uint32_t> fences_;  ///< by thread: barriers passed at its last fence
-  std::map<const void*, std::vector<Release>> released_;
-  std::vector<Acquired> acquired_;
+  std::uint32_t fence_ = 0;                    ///< fences in this block so far
+  std::map<int, Knowledge> fenced_;            ///< by thread: what its last fence is ready to release
+  std::map<int, Knowledge> unfenced_;          ///< by thread: what its atomics have seen since its last fence
+  std::vector<Acquired> acquired_;             ///< by this block
+  std::map<const void*, Knowledge> released_;  ///< by address, since the launch began
 };
 
 }  // namespace quern::simt

@@ -24,11 +24,13 @@ namespace quern::simt {
 
 namespace {
 
-constexpr std::size_t kSignalStack = 64 * 1024;
-
 int stall_signal() {
   return SIGRTMIN + 7;
 }
+
+#if !QUERN_SIMT_SANITIZED
+
+constexpr std::size_t kSignalStack = 64 * 1024;
 
 struct sigaction previous_segv, previous_bus;
 
@@ -53,6 +55,8 @@ void on_stall(int, siginfo_t*, void* context) {
   if (block != nullptr && block->in_kernel() && block->stalled())
     block->interrupt({Interrupt::Kind::no_progress, nullptr, code_address(context)});
 }
+
+#endif
 
 /// Looks at all blocks from time to time and interrupts those that stand still.
 class Watch {

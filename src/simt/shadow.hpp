@@ -17,6 +17,7 @@ struct Stamp {
   std::uint32_t block = 0;       ///< linear index in the grid
   std::uint32_t place = 0;       ///< see Places
   std::uint32_t barrier = 0;     ///< block barriers passed before it
+  std::uint32_t fence = 0;       ///< __threadfence()s of any thread of the block before it
   std::uint32_t warp_epoch = 0;  ///< synchronisations of the whole warp before it
   std::uint32_t lane_clock = 0;  ///< synchronisations of part of the warp before it
   std::uint16_t thread = 0;
@@ -24,7 +25,7 @@ struct Stamp {
 };
 
 /// The history of four bytes, or of one byte inside a split cell. Two readers are kept: enough to find every
-/// race between a writer and readers that no partial warp synchronisation tells apart.
+/// race between a writer and readers that neither a partial warp synchronisation nor a fence tells apart.
 struct Cell {
   std::uint32_t tag = 0;    ///< the launch or block run the history belongs to; an older one is void
   std::uint32_t split = 0;  ///< 1 + index of the four single-byte cells that replace this one; 0: not split

@@ -137,7 +137,9 @@ TEST(CudaDevice, AbsenceIsADeviceError) {
   const int count = cuda_device_count();
   EXPECT_GE(count, 0);
   expect_device_error([&] { open_device(fmt::format("cuda:{}", count)); }, "cuda");
-  if (count == 0) EXPECT_EQ(open_device("auto")->info().kind, DeviceKind::cpu);
+  if (count == 0) {
+    EXPECT_EQ(open_device("auto")->info().kind, DeviceKind::cpu);
+  }
 }
 
 TEST(CudaDevice, CopiesThereAndBack) {

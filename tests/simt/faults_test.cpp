@@ -27,6 +27,12 @@ int line_of(const std::string& name) {
   return 0;
 }
 
+/// A compiler cache may hand the compiler paths that start at the build folder.
+std::string from_the_root(std::string text) {
+  for (auto at = text.find("../"); at != std::string::npos; at = text.find("../")) text.erase(at, 3);
+  return text;
+}
+
 struct Case {
   Planted fault;
   const char* name;
@@ -74,6 +80,10 @@ const Case kCases[] = {
     CASE(two_blocks_write, race, false, false),
     CASE(block_reads_other, race, false, false),
     CASE(last_block_without_fence, race, false, false),
+    CASE(last_block_without_second_fence, race, false, false),
+    CASE(last_block_without_barrier, race, false, false),
+    CASE(fences_before_the_barrier, race, false, false),
+    CASE(write_after_release, race, false, false),
 };
 
 class Faults : public test::TargetTest {
@@ -123,7 +133,7 @@ TEST_P(Faults, EachIsFoundOnItsLine) {
       const std::string other = fmt::format("tests/simt/faulty.cu:{} ", line_of(c.name));
       EXPECT_TRUE(first.line == line_of(c.name) || first.message.find(other) != std::string::npos)
           << to_string(first);
-      EXPECT_EQ(first.file, "tests/simt/faulty.cu") << to_string(first);
+      EXPECT_EQ(from_the_root(first.file), "tests/simt/faulty.cu") << to_string(first);
       EXPECT_TRUE(first.block.has_value());
       EXPECT_TRUE(first.thread.has_value());
     }
@@ -166,7 +176,7 @@ TEST_P(Faults, MessagesSayWhoAndWhere) {
   ASSERT_FALSE(faults.empty());
   const int line = line_of("missing_syncthreads");
   EXPECT_EQ(
-      to_string(faults[0]),
+      from_the_root(to_string(faults[0])),
       fmt::format(
           "kernel missing_syncthreads_kernel, block (0,0,0), thread (128,0,0), tests/simt/faulty.cu:{}: "
           "race: writes 'tile' in shared memory at byte 512, which thread (127,0,0) reads at "
@@ -189,18 +199,18 @@ class CorrectPatterns : public Faults {
   std::vector<float> outputs() {
     using kernels::Correct;
     std::vector<float> all;
-    constexpr int kBlocks = 5;
+    constexpr int kBlocks = 41;
     std::vector<float> in(256 * kBlocks);
     for (std::size_t i = 0; i < in.size(); ++i) in[i] = 0.1f * static_cast<float>(i * 37 % 101);
     for (const Correct pattern :
          {Correct::tree_reduction, Correct::warp_synchronous, Correct::partial_syncwarps,
           Correct::neighbouring_halves, Correct::double_buffer, Correct::producer_consumer,
-          Correct::last_block_adds_up, Correct::exit_without_barrier, Correct::in_place,
-          Correct::reused_buffer}) {
+          Correct::last_block_adds_up, Correct::last_of_pairs_adds_up, Correct::last_warp_adds_up,
+          Correct::exit_without_barrier, Correct::in_place, Correct::reused_buffer}) {
       const DeviceArray<float> x(device(), in), out(device(), std::vector<float>(256, 0.0f)),
           partial(device(), in.size());
-      const DeviceArray<unsigned> counter(device(), std::vector<unsigned>{0});
-      kernels::CorrectArgs args{pattern, x.data(), out.data(), partial.data(), counter.data(), kBlocks};
+      const DeviceArray<unsigned> counters(device(), std::vector<unsigned>(1 + (kBlocks + 1) / 2));
+      kernels::CorrectArgs args{pattern, x.data(), out.data(), partial.data(), counters.data(), kBlocks};
       EXPECT_NO_THROW(QUERN_RUN(correct, args)) << static_cast<int>(pattern);
       const auto y = out.host();
       all.insert(all.end(), y.begin(), y.end());

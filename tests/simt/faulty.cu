@@ -1,5 +1,6 @@
 #include "tests/simt/faulty.cuh"
 
+#include "kernels/gemm/arrival.cuh"
 #include "kernels/intrinsics.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
@@ -306,15 +307,85 @@ __global__ void block_reads_other_kernel(const float* in, float* out) {
   if (blockIdx.x == 1) out[i] = out[i] + out[i - 64];  // FAULT: block_reads_other
 }
 
+// Every block leaves 32 numbers; the last one to arrive at the counter adds them up. Each kernel lacks one
+// part of the pattern that last_block_adds_up_kernel has in full.
+
 __global__ void last_block_without_fence_kernel(const float* in, float* out, unsigned* counter) {
   QUERN_SHARED(last, bool);
-  if (threadIdx.x == 0) out[blockIdx.x] = in[blockIdx.x];
+  const unsigned i = threadIdx.x;
+  out[blockIdx.x * 32 + i] = in[blockIdx.x * 32 + i];
   __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(counter, 1u) == gridDim.x - 1;
+  if (i == 0) {
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
   __syncthreads();
-  if (!last || threadIdx.x != 0) return;
+  if (!last) return;
   float sum = 0;
-  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b];  // FAULT: last_block_without_fence
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b * 32 + i];  // FAULT: last_block_without_fence
+  out[200 + i] = sum;
+}
+
+__global__ void last_block_without_second_fence_kernel(const float* in, float* out, unsigned* counter) {
+  QUERN_SHARED(last, bool);
+  const unsigned i = threadIdx.x;
+  out[blockIdx.x * 32 + i] = in[blockIdx.x * 32 + i];
+  __syncthreads();
+  if (i == 0) {
+    __threadfence();
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+  }
+  __syncthreads();
+  if (!last) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b * 32 + i];  // FAULT: last_block_without_second_fence
+  out[200 + i] = sum;
+}
+
+__global__ void last_block_without_barrier_kernel(const float* in, float* out, unsigned* counter) {
+  QUERN_SHARED(last, bool);
+  const unsigned i = threadIdx.x;
+  out[blockIdx.x * 32 + i] = in[blockIdx.x * 32 + i];
+  if (i == 0) {
+    __threadfence();
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b * 32 + i];  // FAULT: last_block_without_barrier
+  out[200 + i] = sum;
+}
+
+/// The others' fences do not help: what they order ends at the barrier, and the first thread's came too
+/// early.
+__global__ void fences_before_the_barrier_kernel(const float* in, float* out, unsigned* counter) {
+  QUERN_SHARED(last, bool);
+  const unsigned i = threadIdx.x;
+  out[blockIdx.x * 32 + i] = in[blockIdx.x * 32 + i];
+  __threadfence();
+  __syncthreads();
+  if (i == 0) {
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b * 32 + i];  // FAULT: fences_before_the_barrier
+  out[200 + i] = sum;
+}
+
+__global__ void write_after_release_kernel(const float* in, float* out, unsigned* counter) {
+  if (threadIdx.x != 0) return;
+  __threadfence();
+  const bool last = atomicAdd(counter, 1u) == gridDim.x - 1;
+  __threadfence();
+  out[blockIdx.x] = in[blockIdx.x];
+  if (!last) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += out[b];  // FAULT: write_after_release
   out[200] = sum;
 }
 
@@ -412,6 +483,7 @@ __global__ void last_block_adds_up_kernel(const float* in, float* out, float* pa
   if (i == 0) {
     __threadfence();
     last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    __threadfence();
   }
   __syncthreads();
   if (!last) return;
@@ -425,6 +497,39 @@ __global__ void last_block_adds_up_kernel(const float* in, float* out, float* pa
     out[0] = total;
     *counter = 0;
   }
+}
+
+/// The last of each pair of blocks goes on to the last of the pairs, which reads what all have written: it
+/// knows of the first of each pair only through the second.
+__global__ void last_of_pairs_adds_up_kernel(const float* in, float* out, float* partial,
+                                             unsigned* counters) {
+  const unsigned i = threadIdx.x;
+  partial[blockIdx.x * 256 + i] = in[blockIdx.x * 256 + i] * 3.0f;
+  const unsigned pair = blockIdx.x / 2, pairs = (gridDim.x + 1) / 2;
+  const unsigned members = 2 * pair + 1 < gridDim.x ? 2 : 1;
+  if (!last_to_arrive(counters + 1 + pair, members)) return;
+  if (!last_to_arrive(counters, pairs)) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) sum += partial[b * 256 + i];
+  out[i] = sum;
+}
+
+/// Every warp arrives for itself: __syncwarp takes the place of __syncthreads.
+__global__ void last_warp_adds_up_kernel(const float* in, float* out, float* partial, unsigned* counter) {
+  const unsigned lane = threadIdx.x % 32, warps = gridDim.x * 8;
+  partial[blockIdx.x * 256 + threadIdx.x] = in[blockIdx.x * 256 + threadIdx.x] + 1.0f;
+  __syncwarp();
+  unsigned before = 0;
+  if (lane == 0) {
+    __threadfence();
+    before = atomicInc(counter, warps - 1);
+    __threadfence();
+  }
+  __syncwarp();
+  if (__shfl_sync(kAll, before, 0) != warps - 1) return;
+  float sum = 0;
+  for (unsigned w = 0; w < warps; ++w) sum += partial[w * 32 + lane];
+  out[lane] = sum;
 }
 
 __global__ void exit_without_barrier_kernel(const float* in, float* out) {
@@ -503,6 +608,10 @@ void planted(const PlantedArgs& args, Stream stream) {
     QUERN_PLANTED(two_blocks_write, 2, 64, 0, out)
     QUERN_PLANTED(block_reads_other, 2, 64, 0, in, out)
     QUERN_PLANTED(last_block_without_fence, 4, 32, 0, in, out, args.counter)
+    QUERN_PLANTED(last_block_without_second_fence, 4, 32, 0, in, out, args.counter)
+    QUERN_PLANTED(last_block_without_barrier, 4, 32, 0, in, out, args.counter)
+    QUERN_PLANTED(fences_before_the_barrier, 4, 32, 0, in, out, args.counter)
+    QUERN_PLANTED(write_after_release, 4, 32, 0, in, out, args.counter)
 #undef QUERN_PLANTED
   }
 }
@@ -520,7 +629,9 @@ void correct(const CorrectArgs& args, Stream stream) {
     QUERN_CORRECT(neighbouring_halves, 1, 0, in, out)
     QUERN_CORRECT(double_buffer, 1, 0, in, out, 5)
     QUERN_CORRECT(producer_consumer, 1, 0, in, out)
-    QUERN_CORRECT(last_block_adds_up, args.blocks, 0, in, out, args.partial, args.counter)
+    QUERN_CORRECT(last_block_adds_up, args.blocks, 0, in, out, args.partial, args.counters)
+    QUERN_CORRECT(last_of_pairs_adds_up, args.blocks, 0, in, out, args.partial, args.counters)
+    QUERN_CORRECT(last_warp_adds_up, args.blocks, 0, in, out, args.partial, args.counters)
     QUERN_CORRECT(exit_without_barrier, 1, 0, in, out)
     QUERN_CORRECT(in_place, 1, 0, out, in)
     QUERN_CORRECT(reused_buffer, 1, 512 * sizeof(float), in, out)

@@ -50,6 +50,10 @@ enum class Planted {
   two_blocks_write,
   block_reads_other,
   last_block_without_fence,
+  last_block_without_second_fence,
+  last_block_without_barrier,
+  fences_before_the_barrier,
+  write_after_release,
 };
 
 /// The kernel's arrays: in[256] initialised, out[256] not. counter is a zero.
@@ -70,6 +74,8 @@ enum class Correct {
   double_buffer,
   producer_consumer,
   last_block_adds_up,
+  last_of_pairs_adds_up,
+  last_warp_adds_up,
   exit_without_barrier,
   in_place,
   reused_buffer,
@@ -79,7 +85,7 @@ struct CorrectArgs {
   const float* in = nullptr;
   float* out = nullptr;
   float* partial = nullptr;
-  unsigned* counter = nullptr;
+  unsigned* counters = nullptr;  ///< zeros: 1 and one for every two blocks
   int blocks = 1;
 };
 QUERN_DECLARE_LAUNCHER(correct, CorrectArgs);
