@@ -15,6 +15,7 @@
 /// alone: the same again gives the same bits, and so does a run that was stopped and restored at any step.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -81,6 +82,11 @@ class Trainer {
   /// finite.
   Checkpoint checkpoint();
 
+  /// Has every `every`-th step, the first one included, walked by `walk` instead of Executor::run(), for
+  /// whoever wants to see its nodes (live_check.hpp). It is given the executor and the number of optimizer
+  /// steps done before, and must run the executor exactly once. To be called before run().
+  void watch(std::int64_t every, std::function<void(Executor&, std::int64_t step)> walk);
+
   /// Trains until the recipe's epochs are done, early stopping strikes or the observer asks to stop. Throws a
   /// check error naming epoch and step when a loss is not finite; checkpoints saved before stay as they are.
   StopReason run(TrainObserver& observer);
@@ -128,6 +134,8 @@ class Trainer {
   std::vector<float> best_weights_;
   TrainTimes times_;
   std::vector<float> step_ms_;
+  std::int64_t watch_every_ = 0;  ///< 0: no step is watched
+  std::function<void(Executor&, std::int64_t)> watch_;
 };
 
 }  // namespace quern

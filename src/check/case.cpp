@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "check/cases/table.hpp"
-#include "ops/slots.hpp"
 #include "quern/error.hpp"
 
 namespace quern::check {
@@ -55,18 +54,6 @@ void Table::add_thinned(unsigned thin, const std::string& name, const OpDesc& de
 const std::vector<Case>& all_cases() {
   static const std::vector<Case> cases = build_table();
   return cases;
-}
-
-OpDesc at_precision(const OpDesc& desc, Precision precision) {
-  OpDesc result = desc;
-  result.precision = precision;
-  if (precision != Precision::bf16) return result;
-  const SlotLists slots = slots_of(desc);
-  for (std::size_t i = 0; i < slots.inputs.size(); ++i)
-    if (slots.inputs[i].type == SlotType::activation) result.inputs[i].dtype = DType::bf16;
-  for (std::size_t i = 0; i < slots.outputs.size(); ++i)
-    if (slots.outputs[i].type == SlotType::activation) result.outputs[i].dtype = DType::bf16;
-  return result;
 }
 
 bool has_exact_tier(const Case& c) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "quern/op.hpp"
+#include "check/descs.hpp"
 
 namespace quern::check {
 
@@ -31,9 +31,6 @@ struct Case {
 
 /// The whole table in a fixed order: grouped by operation in the order of all_operations().
 const std::vector<Case>& all_cases();
-
-/// The same case in another precision: bf16 changes the types of activations.
-OpDesc at_precision(const OpDesc& desc, Precision precision);
 
 /// Whether integer inputs give results that every order of summation computes exactly, so that outputs can be
 /// compared bit for bit.

@@ -87,15 +87,14 @@ class Check {
   }
 
   void compare_slot(std::size_t slot, const CaseData::Solution& solution, const HostTensor& got, Tier tier) {
-    const Case& c = data_.the_case();
-    const Solved solved{c, tier, data_.precision(), solution.inputs, solution.expected};
+    const Solved solved{desc_, tier, solution.inputs, solution.expected};
     Comparison comparison;
     if (!solution.normalised.bytes.empty() && names_.outputs[slot].name == "argmax") {
       const Limits limits = limits_for(solved, 0, implementation_.exact);
-      comparison =
-          compare_argmax({c.desc, solution.inputs[0], solution.inputs[1], solution.normalised, limits},
-                         solution.expected[slot], got)
-              .comparison;
+      comparison = compare_argmax({data_.the_case().desc, solution.inputs[0], solution.inputs[1],
+                                   solution.normalised, limits},
+                                  solution.expected[slot], got)
+                       .comparison;
     } else {
       comparison = compare(solution.expected[slot], got, limits_for(solved, slot, implementation_.exact));
     }
@@ -165,16 +164,6 @@ class Check {
   std::unique_ptr<Executable> executable_;
 };
 
-/// The fused operation's image before ReLU and pooling, for judging its argmax.
-HostTensor normalised_image(const Case& c, const Operands& inputs, const Oracle& oracle) {
-  if (c.desc.op != OpKey{OpKind::batchnorm, Direction::forward}) return {};
-  BatchNormAttrs attrs = c.desc.as<BatchNormAttrs>();
-  if (!attrs.pool) return {};
-  attrs.pool = false;
-  attrs.relu = false;
-  return oracle.run(batchnorm_desc(Direction::forward, inputs[0].desc.shape, attrs), inputs)[0];
-}
-
 }  // namespace
 
 const CaseData::Solution& CaseData::solution(Tier tier) {
@@ -183,7 +172,7 @@ const CaseData::Solution& CaseData::solution(Tier tier) {
     Solution made;
     made.inputs = fill_inputs(case_, tier, precision_, oracle_);
     made.expected = oracle_.run(case_.desc, made.inputs);
-    made.normalised = normalised_image(case_, made.inputs, oracle_);
+    made.normalised = normalised_image(case_.desc, made.inputs, oracle_);
     solution = std::move(made);
   }
   return *solution;

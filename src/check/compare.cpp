@@ -31,7 +31,12 @@ class Judge {
     ++elements_;
     if (error == 0) return;
     const double ratio = tolerance > 0 ? error / tolerance : std::numeric_limits<double>::infinity();
-    result_.worst = std::max(result_.worst, ratio);
+    if (ratio > result_.worst) {
+      result_.worst = ratio;
+      result_.worst_index = index;
+      result_.worst_got = got;
+      result_.worst_expected = expected;
+    }
     if (ratio > 1) fail(Fault::element, index, expected, got, tolerance, ratio);
   }
 

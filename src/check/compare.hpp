@@ -28,7 +28,9 @@ struct Deviation {
 struct Comparison {
   std::optional<Deviation> deviation;
   double worst = 0;  ///< largest |error| / tolerance; 1 is the limit (0 where equality is asked and found)
-  double nmse = 0;   ///< sum (got - expected)^2 / sum expected^2
+  std::size_t worst_index = 0;  ///< flat, of that element
+  double worst_got = 0, worst_expected = 0;
+  double nmse = 0;  ///< sum (got - expected)^2 / sum expected^2
 };
 
 /// NaN and infinities first: an element must be one exactly where the reference is (and of the same sign).

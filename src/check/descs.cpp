@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "ops/slots.hpp"
+
 namespace quern::check {
 namespace {
 
@@ -164,6 +166,27 @@ OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs) {
 OpDesc ema_desc(std::int64_t elements) {
   const TensorDesc flat = f32({elements});
   return {{OpKind::ema, Direction::forward}, EmaAttrs{}, {kStep, flat, flat}, {flat}, Precision::fp32};
+}
+
+OpDesc at_precision(const OpDesc& desc, Precision precision) {
+  OpDesc result = desc;
+  result.precision = precision;
+  if (precision != Precision::bf16) return result;
+  const SlotLists slots = slots_of(desc);
+  for (std::size_t i = 0; i < slots.inputs.size(); ++i)
+    if (slots.inputs[i].type == SlotType::activation) result.inputs[i].dtype = DType::bf16;
+  for (std::size_t i = 0; i < slots.outputs.size(); ++i)
+    if (slots.outputs[i].type == SlotType::activation) result.outputs[i].dtype = DType::bf16;
+  return result;
+}
+
+OpDesc in_fp32(const OpDesc& desc) {
+  OpDesc result = desc;
+  result.precision = Precision::fp32;
+  for (auto* const list : {&result.inputs, &result.outputs})
+    for (TensorDesc& operand : *list)
+      if (operand.dtype == DType::bf16) operand.dtype = DType::f32;
+  return result;
 }
 
 }  // namespace quern::check

@@ -29,4 +29,9 @@ OpDesc metrics_desc(std::int64_t n, std::int64_t classes);
 OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs);
 OpDesc ema_desc(std::int64_t elements);
 
+/// The same operation in another precision: bf16 changes the types of activations.
+OpDesc at_precision(const OpDesc& desc, Precision precision);
+/// The same operation in fp32, with every bf16 operand as f32: what the oracle computes.
+OpDesc in_fp32(const OpDesc& desc);
+
 }  // namespace quern::check

@@ -372,10 +372,6 @@ class Filler {
 
 }  // namespace
 
-const char* to_string(Tier tier) noexcept {
-  return tier == Tier::exact ? "exact" : "random";
-}
-
 Operands fill_inputs(const Case& c, Tier tier, Precision precision, const Oracle& oracle) {
   return Filler(c, tier, precision, oracle).fill();
 }

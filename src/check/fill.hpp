@@ -11,11 +11,9 @@
 #include "check/case.hpp"
 #include "check/operands.hpp"
 #include "check/oracle.hpp"
+#include "check/tolerance.hpp"
 
 namespace quern::check {
-
-enum class Tier : std::uint8_t { exact, random };
-const char* to_string(Tier tier) noexcept;
 
 /// Inputs in the types of `c.desc` (fp32). For bf16 activations hold values that bf16 can represent. The
 /// numbers depend on the case's name, the tier and the slot alone (Philox, purpose test).

@@ -435,7 +435,7 @@ double check_variables(CaseData& data, const Implementation& implementation, Dev
   const OpDesc desc = at_precision(c.desc, data.precision());
   const auto executable = implementation.prepare(desc, device);
   const Operands got = run_exact({desc, stored_as(desc, inputs), *executable, device}, Poison::quiet_nan);
-  const Solved solved{c, Tier::random, data.precision(), inputs, expected};
+  const Solved solved{desc, Tier::random, inputs, expected};
   double worst = 0;
   for (const auto& [input, output] : problem.variables)
     worst = std::max(worst, VariableCheck(problem, c, input, output, got[output],

@@ -2,6 +2,9 @@
 
 #include <omp.h>
 
+#include <optional>
+
+#include "check/descs.hpp"
 #include "quern/error.hpp"
 
 namespace quern::check {
@@ -35,7 +38,8 @@ class SingleThread {
 }  // namespace
 
 Operands Oracle::run(const OpDesc& desc, const Operands& inputs) const {
-  const SingleThread single;
+  std::optional<SingleThread> single;
+  if (threads_ == Threads::one) single.emplace();
   const Implementation& reference = reference_for(registry_, desc, cpu_.info());
   const SlotNames names = slot_names(desc);
   Operands outputs;
@@ -70,6 +74,15 @@ Operands Oracle::run(const OpDesc& desc, const Operands& inputs) const {
     cpu_.copy_to_host(outputs[i].bytes.data(), out[i], outputs[i].bytes.size(), stream);
   cpu_.synchronize(stream);
   return outputs;
+}
+
+HostTensor normalised_image(const OpDesc& desc, const Operands& inputs, const Oracle& oracle) {
+  if (desc.op != OpKey{OpKind::batchnorm, Direction::forward}) return {};
+  BatchNormAttrs attrs = desc.as<BatchNormAttrs>();
+  if (!attrs.pool) return {};
+  attrs.pool = false;
+  attrs.relu = false;
+  return oracle.run(batchnorm_desc(Direction::forward, inputs[0].desc.shape, attrs), inputs)[0];
 }
 
 }  // namespace quern::check

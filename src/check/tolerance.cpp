@@ -117,8 +117,8 @@ double largest(const HostTensor& tensor) {
 
 /// max over channels of |gamma| * 1/sqrt(var + eps).
 double channel_scale(const Solved& s, bool with_gamma) {
-  const SlotNames names = slot_names(s.c.desc);
-  const auto& attrs = s.c.desc.as<BatchNormAttrs>();
+  const SlotNames names = slot_names(s.desc);
+  const auto& attrs = s.desc.as<BatchNormAttrs>();
   const HostTensor& gamma = s.inputs[static_cast<std::size_t>(names.input("gamma"))];
   const auto channels = static_cast<std::size_t>(gamma.elements());
   double result = 0;
@@ -126,14 +126,14 @@ double channel_scale(const Solved& s, bool with_gamma) {
     double inverse = 0;
     if (const int saved = names.input("saved"); saved >= 0)
       inverse = s.inputs[static_cast<std::size_t>(saved)].value(channels + c);
-    else if (s.c.desc.op.direction == kI)
+    else if (s.desc.op.direction == kI)
       inverse = 1 / std::sqrt(s.inputs[static_cast<std::size_t>(names.input("running_var"))].value(c) +
                               static_cast<double>(attrs.epsilon));
     else
       inverse = s.expected[static_cast<std::size_t>(names.output("saved"))].value(channels + c);
     result = std::max(result, inverse * (with_gamma ? std::abs(gamma.value(c)) : 1.0));
   }
-  return std::max(result, 1.0);
+  return std::max(result, s.floor);
 }
 
 double scale_of(const Solved& s, Scale scale, std::size_t slot) {
@@ -141,26 +141,28 @@ double scale_of(const Solved& s, Scale scale, std::size_t slot) {
     case Scale::unit:
       return 1;
     case Scale::product: {
-      const bool matrices = s.c.desc.op.kind == OpKind::conv2d || s.c.desc.op.kind == OpKind::dense;
-      return std::max(1.0, largest(s.inputs[0]) * (matrices ? largest(s.inputs[1]) : 1.0));
+      const bool matrices = s.desc.op.kind == OpKind::conv2d || s.desc.op.kind == OpKind::dense;
+      const int bias = slot_names(s.desc).input("bias");
+      const double added = bias >= 0 ? largest(s.inputs[static_cast<std::size_t>(bias)]) : 0.0;
+      return std::max({s.floor, added, largest(s.inputs[0]) * (matrices ? largest(s.inputs[1]) : 1.0)});
     }
     case Scale::statistic:
-      return std::max(1.0, std::pow(largest(s.expected[0]), 2));
+      return std::max(s.floor, std::pow(largest(s.expected[0]), 2));
     case Scale::channel: {
-      const int x = s.c.desc.op.direction == kB ? 0 : slot_names(s.c.desc).input("x");
-      return channel_scale(s, true) * std::max(1.0, largest(s.inputs[static_cast<std::size_t>(x)]));
+      const int x = s.desc.op.direction == kB ? 0 : slot_names(s.desc).input("x");
+      return channel_scale(s, true) * std::max(s.floor, largest(s.inputs[static_cast<std::size_t>(x)]));
     }
     case Scale::deviation: {
-      const int x = slot_names(s.c.desc).input("x");
-      return channel_scale(s, false) * std::max(1.0, largest(s.inputs[static_cast<std::size_t>(x)]));
+      const int x = slot_names(s.desc).input("x");
+      return channel_scale(s, false) * std::max(s.floor, largest(s.inputs[static_cast<std::size_t>(x)]));
     }
     case Scale::logit:
       return std::max(1.0, largest(s.inputs[0]));
     case Scale::output:
       return largest(s.expected[slot]);
     case Scale::pixel: {
-      const auto& attrs = s.c.desc.as<InputBatchAttrs>();
-      const Shape& images = s.c.desc.inputs[0].shape;
+      const auto& attrs = s.desc.as<InputBatchAttrs>();
+      const Shape& images = s.desc.inputs[0].shape;
       const double extent = attrs.augment.enabled() ? static_cast<double>(images[1] + images[2]) : 1.0;
       return extent / static_cast<double>(attrs.stddev);
     }
@@ -169,6 +171,10 @@ double scale_of(const Solved& s, Scale scale, std::size_t slot) {
 }
 
 }  // namespace
+
+const char* to_string(Tier tier) noexcept {
+  return tier == Tier::exact ? "exact" : "random";
+}
 
 double reduction_length(const OpDesc& desc, std::string_view output) {
   const auto elements = [](const TensorDesc& d) { return static_cast<double>(d.elements()); };
@@ -201,7 +207,7 @@ double reduction_length(const OpDesc& desc, std::string_view output) {
 }
 
 Limits limits_for(const Solved& s, std::size_t slot, bool exact_algorithm) {
-  const OpDesc& desc = s.c.desc;
+  const OpDesc& desc = s.desc;
   const std::string_view output = slot_names(desc).outputs[slot].name;
   const bool matrices = desc.op.kind == OpKind::conv2d || desc.op.kind == OpKind::dense;
   // Statistics of integers are no integers.
@@ -209,15 +215,16 @@ Limits limits_for(const Solved& s, std::size_t slot, bool exact_algorithm) {
   const auto row = std::find_if(std::begin(kTable), std::end(kTable), [&](const Row& r) {
     return r.kind == desc.op.kind && r.direction == desc.op.direction && r.output == output;
   });
-  if (row == std::end(kTable) && s.precision != Precision::bf16) return {};
+  const Precision precision = desc.precision;
+  if (row == std::end(kTable) && precision != Precision::bf16) return {};
   Limits limits;
   if (row != std::end(kTable)) {
     const double growth =
         row->growth == Growth::sqrt_k ? std::sqrt(std::max(1.0, reduction_length(desc, output))) : 1.0;
     const double factor = growth * scale_of(s, row->scale, slot);
     limits = {row->atol * factor, row->rtol, kNmse};
-    if (matrices && s.precision != Precision::fp32) {
-      const Operand& operand = s.precision == Precision::tf32 ? kTf32 : kBf16;
+    if (matrices && precision != Precision::fp32) {
+      const Operand& operand = precision == Precision::tf32 ? kTf32 : kBf16;
       limits.atol = operand.atol * factor;
       limits.rtol += operand.rtol;
       limits.nmse = operand.nmse;
@@ -230,7 +237,7 @@ Limits limits_for(const Solved& s, std::size_t slot, bool exact_algorithm) {
     limits.rtol *= kInexactAlgorithm;
     limits.nmse *= kInexactAlgorithm * kInexactAlgorithm;
   }
-  if (s.precision == Precision::bf16 && at_precision(desc, s.precision).outputs[slot].dtype == DType::bf16) {
+  if (desc.outputs[slot].dtype == DType::bf16) {
     limits.rtol += kBf16Storage;
     limits.nmse = std::max(limits.nmse, kBf16Storage * kBf16Storage);
   }

@@ -3,9 +3,10 @@
 /// How far an implementation's result may be from the reference's. The one table of tolerances is in
 /// tolerance.cpp.
 
-#include "check/case.hpp"
-#include "check/fill.hpp"
+#include <string_view>
+
 #include "check/operands.hpp"
+#include "quern/op.hpp"
 
 namespace quern::check {
 
@@ -18,13 +19,19 @@ struct Limits {
   bool exact() const noexcept { return atol == 0 && rtol == 0; }
 };
 
-/// The case with what came of it: tolerances follow the data's own magnitude where the error does.
+/// Which data an operation was given: small integers (exact in every order of summation), or any numbers.
+enum class Tier : std::uint8_t { exact, random };
+const char* to_string(Tier tier) noexcept;
+
+/// An operation with what came of it: tolerances follow the data's own magnitude where the error does.
 struct Solved {
-  const Case& c;
+  const OpDesc& desc;  ///< as the implementation has it: its precision and stored types
   Tier tier;
-  Precision precision;
   const Operands& inputs;    ///< in fp32, as the oracle had them
   const Operands& expected;  ///< the oracle's outputs
+  /// Magnitude below which tolerances shrink no further. The table's data are about 1; the gradients of a
+  /// real run are far smaller, and 0 holds them to their own size.
+  double floor = 1;
 };
 
 /// Limits for output `slot`. `exact_algorithm` is Implementation::exact: algorithms that transform their

@@ -7,9 +7,11 @@
 #include "cli/flags.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/progress.hpp"
+#include "cli/step_check.hpp"
 #include "cli/train_flags.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
+#include "quern/file.hpp"
 #include "quern/trainer.hpp"
 #include "quern/version.hpp"
 #include "train/run_folder.hpp"
@@ -82,9 +84,12 @@ class TrainRun {
     print_header(trainer);
 
     RunObserver observer(trainer, printer_, folder_ ? &*folder_ : nullptr, request_.spec.recipe.epochs);
-    const StopReason reason = trainer.run(observer);
+    std::optional<StepCheck> check;
+    if (request_.check_every > 0) check.emplace(session_, trainer, request_.check_every);
+    const StopReason reason = train(trainer, observer, check);
     save(trainer, reason);
     nlohmann::json result = describe(trainer, reason);
+    if (check) result["check"] = check->json();
     result["startup_seconds"] = observer.startup_seconds();
     const int status =
         reason == StopReason::requested ? report_interruption(trainer) : report_test(trainer, result);
@@ -93,6 +98,24 @@ class TrainRun {
   }
 
  private:
+  /// What the live check found is shown and kept, whether or not it ended the run.
+  StopReason train(Trainer& trainer, RunObserver& observer, const std::optional<StepCheck>& check) {
+    const auto report = [&] {
+      if (!check) return;
+      const std::string table = check->table();
+      printer_.line(table.substr(0, table.size() - 1));
+      if (folder_) write_file_atomically(folder_->path() / "check.json", check->json().dump(1) + "\n");
+    };
+    try {
+      const StopReason reason = trainer.run(observer);
+      report();
+      return reason;
+    } catch (const Error&) {
+      report();
+      throw;
+    }
+  }
+
   nlohmann::json config(const Trainer& trainer) {
     return {{"quern_version", version()},
             {"created", utc_time()},

@@ -43,6 +43,8 @@ void TrainFlags::add_to(CLI::App& command) {
   command.add_option("--limit-train", limit_train, "Train on the first N images only");
   command.add_option("--limit-test", limit_test, "Test on the first N images only");
   command.add_option("--run-dir", run_dir, "Folder for the run's files (default runs/<time>-<model>)");
+  command.add_option("--check-every", check_every,
+                     "Hold every node of every N-th step against the reference, from the first step on");
   command.add_flag("--no-save", no_save, "Leave no files behind");
   command.add_option("--resume", resume, "Go on from a run folder or a checkpoint");
   device.add_to(command);
@@ -52,10 +54,12 @@ void TrainFlags::add_to(CLI::App& command) {
 TrainRequest TrainFlags::request() const {
   if (seed && *seed < 0) fail_input("--seed {}: must not be negative", *seed);
   if (limit_test && *limit_test < 0) fail_input("--limit-test {}: must not be negative", *limit_test);
+  if (check_every && *check_every < 1) fail_input("--check-every {}: must be at least 1", *check_every);
   if (no_save && run_dir) fail_input("--no-save and --run-dir contradict each other: leave one out");
   TrainRequest request = resume ? resumed_request() : fresh();
   if (run_dir) request.run_dir = *run_dir;
   request.no_save = no_save;
+  request.check_every = check_every.value_or(0);
   if (require_accuracy) request.required_accuracy = parse_accuracy(*require_accuracy);
   return request;
 }

@@ -24,11 +24,12 @@ struct TrainRequest {
   std::optional<std::filesystem::path> run_dir;
   bool no_save = false;
   std::optional<double> required_accuracy;
+  std::int64_t check_every = 0;  ///< 0: no step is checked
 };
 
 struct TrainFlags {
   std::optional<std::string> model, data, resume, run_dir;
-  std::optional<std::int64_t> seed, validation, limit_train, limit_test;
+  std::optional<std::int64_t> seed, validation, limit_train, limit_test, check_every;
   std::optional<int> early_stop;
   std::optional<double> require_accuracy;
   bool no_save = false;

@@ -156,6 +156,12 @@ Checkpoint Trainer::checkpoint() {
   return checkpoint;
 }
 
+void Trainer::watch(std::int64_t every, std::function<void(Executor&, std::int64_t step)> walk) {
+  QUERN_REQUIRE(every > 0 && walk, "every {}th step is to be watched", every);
+  watch_every_ = every;
+  watch_ = std::move(walk);
+}
+
 StopReason Trainer::run(TrainObserver& observer) {
   while (state_.epoch < session_.spec().recipe.epochs && !state_.stopped_early)
     if (!train_epoch(observer)) return StopReason::requested;
@@ -199,7 +205,11 @@ void Trainer::run_step(std::int64_t step_in_epoch) {
   device.copy_on_device(step_.data(),
                         steps_.bytes() + static_cast<std::size_t>(step_in_epoch) * sizeof(StepScalars),
                         sizeof(StepScalars), device.stream());
-  (images_in_step(step_in_epoch) == batch_ ? *full_ : *tail_).run();
+  Executor& executor = images_in_step(step_in_epoch) == batch_ ? *full_ : *tail_;
+  if (watch_every_ > 0 && state_.step % watch_every_ == 0)
+    watch_(executor, state_.step);
+  else
+    executor.run();
 }
 
 void Trainer::read_sums() {

@@ -104,7 +104,7 @@ TEST_F(Fill, PooledWindowsHaveClearWinners) {
       continue;
     CaseData data(c, Precision::fp32, oracle_);
     const CaseData::Solution& s = data.solution(Tier::random);
-    const Solved solved{c, Tier::random, Precision::fp32, s.inputs, s.expected};
+    const Solved solved{c.desc, Tier::random, s.inputs, s.expected};
     const auto judged =
         compare_argmax({c.desc, s.inputs[0], s.inputs[1], s.normalised, limits_for(solved, 0, true)},
                        s.expected.back(), s.expected.back());

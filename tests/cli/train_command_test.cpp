@@ -117,6 +117,25 @@ TEST_F(TrainCommand, RequiredAccuracyDecidesTheExitStatus) {
   EXPECT_TRUE(last_line_json(outcome).contains("test_accuracy"));
 }
 
+TEST_F(TrainCommand, CheckedRunSaysSoAndGivesTheSameWeights) {
+  const nlohmann::json plain = train_json({"--no-save"});
+  const test::Outcome outcome = quern(train({"--check-every", "10", "--run-dir", "run"}));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("4 steps checked: every node is inside tolerance"));
+  EXPECT_THAT(outcome.out, HasSubstr("conv.backward_weights"));
+  const auto kept = nlohmann::json::parse(bytes("run/check.json"));
+  EXPECT_EQ(kept["every"], 10);
+  EXPECT_EQ(kept["steps"], 4);  // 0, 10, 20 and 30 of 39
+  EXPECT_TRUE(kept["failure"].is_null());
+  for (const auto& node : kept["nodes"]) {
+    EXPECT_EQ(node["steps"], 4) << node;
+    EXPECT_LE(node["worst"], 1) << node;
+  }
+  const nlohmann::json checked = train_json({"--no-save", "--check-every", "10"});
+  EXPECT_EQ(checked["weights_hash"], plain["weights_hash"]);
+  EXPECT_EQ(checked["check"]["steps"], 4);
+}
+
 TEST_F(TrainCommand, FlagsOverrideTheRecipe) {
   ASSERT_EQ(quern(train({"--run-dir",
                          "run",
@@ -169,6 +188,7 @@ TEST_F(TrainCommand, RefusesBadInput) {
   expect_bad_usage(train({"--batch", "many"}), {"--batch", "many"});
   expect_bad_usage(train({"--lr", "nan"}), {"--lr"});
   expect_bad_usage(train({"--seed", "-1"}), {"--seed -1"});
+  expect_bad_usage(train({"--check-every", "0"}), {"--check-every 0", "at least 1"});
   expect_bad_usage(train({"--optimizer", "adm"}), {"adm", "did you mean 'adam'"});
   expect_bad_usage(train({"--schedule", "cosin"}), {"cosin", "did you mean 'cosine'"});
   expect_bad_usage(train({"--early-stop", "3"}), {"--early-stop", "--validation"});
