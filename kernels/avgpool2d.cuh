@@ -1,6 +1,7 @@
 #pragma once
 
-/// Average pooling. Contract of avgpool2d.forward and avgpool2d.backward in quern/op.hpp.
+/// Average pooling. Contract of avgpool2d.forward and avgpool2d.backward in quern/op.hpp; images of
+/// f32 or bf16.
 
 #include "kernels/launcher.hpp"
 #include "kernels/pool_window.hpp"
@@ -8,20 +9,22 @@
 namespace quern::kernels {
 
 struct AvgPool2dForwardArgs {
-  const float* x = nullptr;  ///< [batch, height, width, channels]
-  float* y = nullptr;        ///< [batch, out_height, out_width, channels]
+  const void* x = nullptr;  ///< [batch, height, width, channels]
+  void* y = nullptr;        ///< [batch, out_height, out_width, channels]
   PoolWindow window;
   int batch = 0, channels = 0;
+  DType type = DType::f32;  ///< of all images
   bool count_include_pad = false;
 };
 
 struct AvgPool2dBackwardArgs {
-  const float* dy = nullptr;  ///< [batch, out_height, out_width, channels]
-  const float* x =
-      nullptr;          ///< [batch, height, width, channels]: the gradient counts where x > 0; null: no mask
-  float* dx = nullptr;  ///< like x
+  const void* dy = nullptr;  ///< [batch, out_height, out_width, channels]
+  const void* x =
+      nullptr;         ///< [batch, height, width, channels]: the gradient counts where x > 0; null: no mask
+  void* dx = nullptr;  ///< like x
   PoolWindow window;
   int batch = 0, channels = 0;
+  DType type = DType::f32;  ///< of all images
   bool count_include_pad = false;
 };
 

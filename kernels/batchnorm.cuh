@@ -1,7 +1,8 @@
 #pragma once
 
 /// Batch normalisation, with the ReLUs and the max-pooling around it fused. Contract of batchnorm.* in
-/// quern/op.hpp. Rows are everything but the channel: batch, or batch * height * width.
+/// quern/op.hpp. Rows are everything but the channel: batch, or batch * height * width. Images are f32 or
+/// bf16, everything else f32.
 
 #include <algorithm>
 #include <cstddef>
@@ -15,7 +16,7 @@ namespace quern::kernels {
 /// How the reductions over rows are spread: a function of the shape alone, so that sums come out the same on
 /// every device.
 struct RowTiling {
-  int width = 1;       ///< channels a thread holds: 4 or 1
+  int width = 1;       ///< channels a thread holds: 16 bytes of them, or 1
   int lanes = 1;       ///< threads side by side along the channels, a power of two up to 32
   int row_blocks = 1;  ///< blocks along the rows
   int rows_per_block = 1;
@@ -28,9 +29,10 @@ inline std::int64_t row_block_limit(std::int64_t rows, int lanes) {
   return std::clamp<std::int64_t>(rows / (4 * (kNormThreads / lanes)), 1, 256);
 }
 
-inline RowTiling row_tiling(std::int64_t rows, int channels) {
+inline RowTiling row_tiling(std::int64_t rows, int channels, DType type) {
   RowTiling t;
-  t.width = channels % 4 == 0 ? 4 : 1;
+  const int pack = 16 / static_cast<int>(size_of(type));
+  t.width = channels % pack == 0 ? pack : 1;
   const int groups = channels / t.width;
   while (t.lanes < 32 && t.lanes < groups) t.lanes *= 2;
   const std::int64_t blocks = row_block_limit(rows, t.lanes);
@@ -42,20 +44,20 @@ inline RowTiling row_tiling(std::int64_t rows, int channels) {
 /// Workspace of the forward (without given statistics) and the backward: two floats a channel for every block
 /// of rows. Never shrinks as rows are added, so that what serves the rows of x serves the fewer ones of a
 /// pooled gradient.
-inline std::size_t batchnorm_workspace(std::int64_t rows, int channels) {
-  const std::int64_t blocks = row_block_limit(rows, row_tiling(rows, channels).lanes);
+inline std::size_t batchnorm_workspace(std::int64_t rows, int channels, DType type) {
+  const std::int64_t blocks = row_block_limit(rows, row_tiling(rows, channels, type).lanes);
   return static_cast<std::size_t>(blocks) * 2 * static_cast<std::size_t>(channels) * sizeof(float);
 }
 
 /// batchnorm.forward, and batchnorm.inference where `saved` is null.
 struct BatchNormForwardArgs {
-  const float* x = nullptr;  ///< [rows, channels]
+  const void* x = nullptr;  ///< [rows, channels]
   const float* gamma = nullptr;
   const float* beta = nullptr;
   const float* stats = nullptr;         ///< [2, channels] mean and variance; null: computed here
   const float* running_mean = nullptr;  ///< inference: what to normalise by; training: before
   const float* running_var = nullptr;
-  float* y = nullptr;              ///< like x, or [batch, out_height, out_width, channels] where pooled
+  void* y = nullptr;               ///< like x, or [batch, out_height, out_width, channels] where pooled
   std::uint8_t* argmax = nullptr;  ///< like y; null: not wanted
   float* saved = nullptr;          ///< [2, channels]; null: inference
   float* new_running_mean = nullptr;
@@ -63,6 +65,7 @@ struct BatchNormForwardArgs {
   float* workspace = nullptr;  ///< batchnorm_workspace() bytes where stats is null and saved is not
   std::int64_t rows = 0;
   int channels = 0;
+  DType type = DType::f32;  ///< of x and y
   float momentum = 0, epsilon = 0;
   bool relu = false;
   bool pool = false;
@@ -70,20 +73,21 @@ struct BatchNormForwardArgs {
 };
 
 struct BatchNormBackwardArgs {
-  const float* dy = nullptr;  ///< like y of the forward
-  const float* x = nullptr;   ///< [rows, channels]
+  const void* dy = nullptr;  ///< like y of the forward
+  const void* x = nullptr;   ///< [rows, channels]
   const float* gamma = nullptr;
   const float* saved = nullptr;          ///< [2, channels]: mean, 1 / sqrt(var + epsilon)
-  const float* y = nullptr;              ///< like dy: the gradient counts where y > 0; null: no ReLU after
+  const void* y = nullptr;               ///< like dy: the gradient counts where y > 0; null: no ReLU after
   const std::uint8_t* argmax = nullptr;  ///< like dy, where pooled
-  float* dx = nullptr;                   ///< like x
+  void* dx = nullptr;                    ///< like x
   float* dgamma = nullptr;
   float* dbeta = nullptr;
   float* workspace = nullptr;  ///< batchnorm_workspace() bytes, for rows of dy
   std::int64_t rows = 0;
   int channels = 0;
-  bool relu = false;  ///< a ReLU follows the normalisation: y is given
-  bool mask = false;  ///< multiply dx by (x > 0)
+  DType type = DType::f32;  ///< of dy, x, y and dx
+  bool relu = false;        ///< a ReLU follows the normalisation: y is given
+  bool mask = false;        ///< multiply dx by (x > 0)
   bool pool = false;
   PoolWindow window;
 };

@@ -11,10 +11,11 @@
 //      elsewhere; the last pass gathers g from the windows over each element. All in a fixed order.
 //      Predicted: the last pass at 80 % of its floor beyond the second-level cache, the sums at half of
 //      theirs because x is fetched in single words; not measured yet.
+//   2  The same for bf16, eight channels a thread, sums in fp32; starts while the kernel before it ends.
 //
-// Floor of the seed net's first layer (x 28 x 28 x 32, pooled 2x2, masked): sums 4 bytes an element of x
-// (1.25 for the pooled gradient and its bytes, the rest x itself, at most), dx 4 + 1.25 + 4. Batch 64: 21
-// MB, 4.4 us at an H200's 4.8 TB/s; batch 1024: 340 MB, 71 us. Three launches.
+// Floor of the seed net's first layer in fp32 (x 28 x 28 x 32, pooled 2x2, masked): sums 4 bytes an element
+// of x (1.25 for the pooled gradient and its bytes, the rest x itself, at most), dx 4 + 1.25 + 4. Batch 64:
+// 21 MB, 4.4 us at an H200's 4.8 TB/s; batch 1024: 340 MB, 71 us. Three launches.
 
 #include "kernels/batchnorm.cuh"
 #include "kernels/batchnorm_rows.cuh"
@@ -25,11 +26,11 @@ namespace quern::kernels::QUERN_TARGET {
 namespace {
 
 // The gradient behind the ReLU that follows the normalisation, at element `offset` of dy.
-template <int width>
-__device__ __forceinline__ Channels<width> rectified(const BatchNormBackwardArgs& args, std::int64_t offset) {
-  Channels<width> g = load_channels<width>(args.dy + offset);
+template <class T, int width>
+__device__ __forceinline__ Pack<width> rectified(const BatchNormBackwardArgs& args, std::int64_t offset) {
+  Pack<width> g = load_pack<width>(static_cast<const T*>(args.dy) + offset);
   if (args.y != nullptr) {
-    const Channels<width> y = load_channels<width>(args.y + offset);
+    const Pack<width> y = load_pack<width>(static_cast<const T*>(args.y) + offset);
 #pragma unroll
     for (int i = 0; i < width; ++i) g.v[i] = y.v[i] > 0.0f ? g.v[i] : 0.0f;
   }
@@ -54,26 +55,28 @@ struct Sums {
 
 // Shapes: dy [grad_rows, C] (pooled rows where pooled), x [rows, C] -> partials [row_blocks, 2, C]. Grid
 // (channel groups, row_blocks).
-template <int width, bool pool>
+template <class T, int width, bool pool>
 __global__ void __launch_bounds__(kNormThreads)
     partial_sums_kernel(const __grid_constant__ BatchNormBackwardArgs args, std::int64_t grad_rows,
                         RowTiling tiling) {
   const RowLane lane(tiling, grad_rows, args.channels);
+  const auto* const image = static_cast<const T*>(args.x);
   Sums<width> sums{};
+  join_stream();
   if (lane.active) {
-    const Channels<width> mean = load_channels<width>(args.saved + lane.channel);
-    const Channels<width> inverse = load_channels<width>(args.saved + args.channels + lane.channel);
+    const Pack<width> mean = load_pack<width>(args.saved + lane.channel);
+    const Pack<width> inverse = load_pack<width>(args.saved + args.channels + lane.channel);
     for (std::int64_t row = lane.row_begin; row < lane.row_end; row += lane.row_step) {
       const std::int64_t offset = row * args.channels + lane.channel;
-      const Channels<width> g = rectified<width>(args, offset);
-      Channels<width> x;
+      const Pack<width> g = rectified<T, width>(args, offset);
+      Pack<width> x;
       if constexpr (pool) {
         const Indices<width> winner = load_indices<width>(args.argmax + offset);
 #pragma unroll
         for (int i = 0; i < width; ++i)
-          x.v[i] = args.x[winner_offset(args, row, winner.v[i], lane.channel + i)];
+          x.v[i] = activation(image[winner_offset(args, row, winner.v[i], lane.channel + i)]);
       } else {
-        x = load_channels<width>(args.x + offset);
+        x = load_pack<width>(image + offset);
       }
 #pragma unroll
       for (int i = 0; i < width; ++i) {
@@ -106,6 +109,7 @@ __global__ void __launch_bounds__(kNormThreads)
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int channel = static_cast<int>(blockIdx.x) * (kNormThreads / 32) + static_cast<int>(threadIdx.x) / 32;
   float g = 0, g_xhat = 0;
+  join_stream();
   if (channel < channels)
     for (int block = lane; block < row_blocks; block += 32) {
       const float* const part = partials + static_cast<std::int64_t>(block) * 2 * channels + channel;
@@ -121,65 +125,73 @@ __global__ void __launch_bounds__(kNormThreads)
 
 // Shapes: x and dx [rows, C], dy [rows, C] or pooled [N,P,Q,C]; a thread has `width` channels of one element
 // of x.
-template <int width, bool pool>
+template <class T, int width, bool pool>
 __global__ void __launch_bounds__(kNormThreads)
     input_gradient_kernel(const __grid_constant__ BatchNormBackwardArgs args, std::int64_t threads) {
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kNormThreads + threadIdx.x;
+  join_stream();
   if (thread >= threads) return;
   const std::int64_t offset = thread * width;
   const auto c = static_cast<int>(offset % args.channels);
-  Channels<width> g;
+  Pack<width> g;
   if constexpr (pool) {
     const Place at = place_of<width>(thread, args.window.height, args.window.width, args.channels);
     g = maximum_gradient<width>(args.window, args.channels, at, args.argmax,
-                                [&](std::int64_t pooled) { return rectified<width>(args, pooled); });
+                                [&](std::int64_t pooled) { return rectified<T, width>(args, pooled); });
   } else {
-    g = rectified<width>(args, offset);
+    g = rectified<T, width>(args, offset);
   }
-  const Channels<width> x = load_channels<width>(args.x + offset);
-  const Channels<width> mean = load_channels<width>(args.saved + c);
-  const Channels<width> inverse = load_channels<width>(args.saved + args.channels + c);
-  const Channels<width> gamma = load_channels<width>(args.gamma + c);
+  const Pack<width> x = load_pack<width>(static_cast<const T*>(args.x) + offset);
+  const Pack<width> mean = load_pack<width>(args.saved + c);
+  const Pack<width> inverse = load_pack<width>(args.saved + args.channels + c);
+  const Pack<width> gamma = load_pack<width>(args.gamma + c);
   const auto rows = static_cast<float>(args.rows);
-  Channels<width> dx;
+  Pack<width> dx;
 #pragma unroll
   for (int i = 0; i < width; ++i) {
     const float xhat = (x.v[i] - mean.v[i]) * inverse.v[i];
     const float centred = g.v[i] - args.dbeta[c + i] / rows - xhat * (args.dgamma[c + i] / rows);
     dx.v[i] = !args.mask || x.v[i] > 0.0f ? gamma.v[i] * inverse.v[i] * centred : 0.0f;
   }
-  store_channels<width>(args.dx + offset, dx);
+  store_pack(static_cast<T*>(args.dx) + offset, dx);
+}
+
+template <class T>
+void backward(const BatchNormBackwardArgs& args, Stream stream) {
+  constexpr int kPack = kPackOf<T>;
+  const PoolWindow& w = args.window;
+  const std::int64_t grad_rows =
+      args.pool ? args.rows / (static_cast<std::int64_t>(w.height) * w.width) * w.out_height * w.out_width
+                : args.rows;
+  const RowTiling tiling = row_tiling(grad_rows, args.channels, args.type);
+  const bool packs = tiling.width == kPack;
+  const dim3 grid(static_cast<unsigned>((args.channels / tiling.width + tiling.lanes - 1) / tiling.lanes),
+                  static_cast<unsigned>(tiling.row_blocks));
+  const auto sums = args.pool ? packs ? QUERN_KERNEL(partial_sums_kernel<T, kPack, true>)
+                                      : QUERN_KERNEL(partial_sums_kernel<T, 1, true>)
+                    : packs ? QUERN_KERNEL(partial_sums_kernel<T, kPack, false>)
+                              : QUERN_KERNEL(partial_sums_kernel<T, 1, false>);
+  launch_dependent(sums, grid, kNormThreads, 0, stream, args, grad_rows, tiling);
+
+  constexpr int kChannelsPerBlock = kNormThreads / 32;
+  launch_dependent(QUERN_KERNEL(merge_sums_kernel),
+                   static_cast<unsigned>((args.channels + kChannelsPerBlock - 1) / kChannelsPerBlock),
+                   kNormThreads, 0, stream, args.workspace, args.dgamma, args.dbeta, tiling.row_blocks,
+                   args.channels);
+
+  const std::int64_t threads = args.rows * (args.channels / tiling.width);
+  const auto gradient = args.pool ? packs ? QUERN_KERNEL(input_gradient_kernel<T, kPack, true>)
+                                          : QUERN_KERNEL(input_gradient_kernel<T, 1, true>)
+                        : packs ? QUERN_KERNEL(input_gradient_kernel<T, kPack, false>)
+                                  : QUERN_KERNEL(input_gradient_kernel<T, 1, false>);
+  launch_dependent(gradient, static_cast<unsigned>((threads + kNormThreads - 1) / kNormThreads), kNormThreads,
+                   0, stream, args, threads);
 }
 
 }  // namespace
 
 void batchnorm_backward(const BatchNormBackwardArgs& args, Stream stream) {
-  const PoolWindow& w = args.window;
-  const std::int64_t grad_rows =
-      args.pool ? args.rows / (static_cast<std::int64_t>(w.height) * w.width) * w.out_height * w.out_width
-                : args.rows;
-  const RowTiling tiling = row_tiling(grad_rows, args.channels);
-  const bool quads = tiling.width == 4;
-  const dim3 grid(static_cast<unsigned>((args.channels / tiling.width + tiling.lanes - 1) / tiling.lanes),
-                  static_cast<unsigned>(tiling.row_blocks));
-  const auto sums = args.pool ? quads ? QUERN_KERNEL(partial_sums_kernel<4, true>)
-                                      : QUERN_KERNEL(partial_sums_kernel<1, true>)
-                    : quads ? QUERN_KERNEL(partial_sums_kernel<4, false>)
-                              : QUERN_KERNEL(partial_sums_kernel<1, false>);
-  launch(sums, grid, kNormThreads, 0, stream, args, grad_rows, tiling);
-
-  constexpr int kChannelsPerBlock = kNormThreads / 32;
-  launch(QUERN_KERNEL(merge_sums_kernel),
-         static_cast<unsigned>((args.channels + kChannelsPerBlock - 1) / kChannelsPerBlock), kNormThreads, 0,
-         stream, args.workspace, args.dgamma, args.dbeta, tiling.row_blocks, args.channels);
-
-  const std::int64_t threads = args.rows * (args.channels / tiling.width);
-  const auto gradient = args.pool ? quads ? QUERN_KERNEL(input_gradient_kernel<4, true>)
-                                          : QUERN_KERNEL(input_gradient_kernel<1, true>)
-                        : quads ? QUERN_KERNEL(input_gradient_kernel<4, false>)
-                                  : QUERN_KERNEL(input_gradient_kernel<1, false>);
-  launch(gradient, static_cast<unsigned>((threads + kNormThreads - 1) / kNormThreads), kNormThreads, 0,
-         stream, args, threads);
+  with_type(args.type, [&]<class T>() { backward<T>(args, stream); });
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

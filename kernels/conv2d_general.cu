@@ -22,25 +22,6 @@ constexpr int kThreads = 256;
 
 using Index = std::int64_t;
 
-/// An activation of either type.
-struct Source {
-  const void* data;
-  bool is_bf16;
-  __device__ __forceinline__ float operator[](Index i) const {
-    return is_bf16 ? to_float(static_cast<const bf16*>(data)[i]) : static_cast<const float*>(data)[i];
-  }
-};
-struct Destination {
-  void* data;
-  bool is_bf16;
-  __device__ __forceinline__ void store(Index i, float value) const {
-    if (is_bf16)
-      static_cast<bf16*>(data)[i] = to_bf16(value);
-    else
-      static_cast<float*>(data)[i] = value;
-  }
-};
-
 unsigned blocks_for(Index work, Index per_block) {
   return static_cast<unsigned>(ceil_div(work, per_block));
 }

@@ -1,32 +1,32 @@
 #pragma once
 
-/// The walk that all elementwise kernels share: four elements a thread with 16-byte accesses, then the ragged
-/// tail.
+/// The walk that all elementwise kernels share: 16 bytes a thread and array, then the ragged tail.
 
-#include "kernels/intrinsics.cuh"
-#include "kernels/platform.cuh"
+#include "kernels/activation.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
 
 inline constexpr int kElementwiseThreads = 256;
 
-/// Blocks for `elements`: one thread for every four, and at least one block.
-inline dim3 elementwise_grid(std::int64_t elements) {
-  constexpr std::int64_t kPerBlock = 4 * kElementwiseThreads;
+/// Blocks for `elements` of type T: one thread for every pack, and at least one block.
+template <class T>
+dim3 elementwise_grid(std::int64_t elements) {
+  constexpr std::int64_t kPerBlock = std::int64_t{kPackOf<T>} * kElementwiseThreads;
   return dim3(static_cast<unsigned>((elements + kPerBlock - 1) / kPerBlock));
 }
 
-/// Calls quad(i) for four consecutive elements, or single(i) for each element where fewer than four remain or
-/// the arrays are not aligned to 16 bytes.
-template <bool vectorised, class Quad, class Single>
-__device__ __forceinline__ void for_each_element(std::int64_t elements, const Quad& quad,
-                                                 const Single& single) {
-  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * kElementwiseThreads + threadIdx.x) * 4;
-  if (vectorised && first + 4 <= elements) {
-    quad(first);
+/// Calls step<kPackOf<T>>(i) for a pack of elements that begins at i, or step<1>(i) for each element where
+/// fewer remain or the arrays are not aligned to 16 bytes.
+template <class T, bool vectorised, class Step>
+__device__ __forceinline__ void for_each_pack(std::int64_t elements, const Step& step) {
+  constexpr int kPack = kPackOf<T>;
+  const std::int64_t first =
+      (static_cast<std::int64_t>(blockIdx.x) * kElementwiseThreads + threadIdx.x) * kPack;
+  if (vectorised && first + kPack <= elements) {
+    step.template operator()<kPack>(first);
     return;
   }
-  for (std::int64_t i = first; i < first + 4 && i < elements; ++i) single(i);
+  for (std::int64_t i = first; i < first + kPack && i < elements; ++i) step.template operator()<1>(i);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

@@ -27,15 +27,15 @@ template <bool vectorised>
 __global__ void __launch_bounds__(kElementwiseThreads)
     ema_forward_kernel(const StepScalars* step, const float* values, const float* average, float* updated,
                        std::int64_t elements) {
+  join_stream();
   const float gain = 1.0f - step->ema_decay;
-  for_each_element<vectorised>(
-      elements,
-      [&](std::int64_t i) {
-        const float4 v = load4(values + i), a = load4(average + i);
-        store4(updated + i, make_float4(move(a.x, v.x, gain), move(a.y, v.y, gain), move(a.z, v.z, gain),
-                                        move(a.w, v.w, gain)));
-      },
-      [&](std::int64_t i) { updated[i] = move(average[i], values[i], gain); });
+  for_each_pack<float, vectorised>(elements, [&]<int width>(std::int64_t i) {
+    const Pack<width> v = load_pack<width>(values + i);
+    Pack<width> a = load_pack<width>(average + i);
+#pragma unroll
+    for (int j = 0; j < width; ++j) a.v[j] = move(a.v[j], v.v[j], gain);
+    store_pack(updated + i, a);
+  });
 }
 
 }  // namespace
@@ -43,9 +43,10 @@ __global__ void __launch_bounds__(kElementwiseThreads)
 void ema_forward(const EmaForwardArgs& args, Stream stream) {
   if (args.elements == 0) return;
   const bool vectorised = aligned16(args.values) && aligned16(args.average) && aligned16(args.updated);
-  launch(vectorised ? QUERN_KERNEL(ema_forward_kernel<true>) : QUERN_KERNEL(ema_forward_kernel<false>),
-         elementwise_grid(args.elements), kElementwiseThreads, 0, stream, args.step, args.values,
-         args.average, args.updated, args.elements);
+  launch_dependent(
+      vectorised ? QUERN_KERNEL(ema_forward_kernel<true>) : QUERN_KERNEL(ema_forward_kernel<false>),
+      elementwise_grid<float>(args.elements), kElementwiseThreads, 0, stream, args.step, args.values,
+      args.average, args.updated, args.elements);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

@@ -15,9 +15,10 @@ struct InputBatchArgs {
   const std::uint8_t* labels = nullptr;  ///< [M]
   const std::uint32_t* order = nullptr;  ///< indices below M, at least step->order_offset + batch of them
   const StepScalars* step = nullptr;     ///< in device memory
-  float* x = nullptr;                    ///< [batch, height, width, channels]
+  void* x = nullptr;                     ///< [batch, height, width, channels]
   std::int32_t* y = nullptr;             ///< [batch]
   int batch = 0, height = 0, width = 0, channels = 0;
+  DType type = DType::f32;  ///< of x: f32 or bf16
   float mean = 0, stddev = 1;
   bool augment = false;
   float shift = 0, rotate = 0, scale = 0,

@@ -11,7 +11,27 @@
 /// `void relu_forward(const ReluForwardArgs&, Stream)`. A launcher is stateless, allocates nothing,
 /// synchronises nothing, and throws quern::Error when its launch fails.
 
+#include <atomic>
+
 #include "quern/device.hpp"
+
+namespace quern::kernels {
+
+namespace detail {
+inline std::atomic<bool> programmatic_launch{true};
+}
+
+/// Whether kernels may start while the one before them on the stream ends (programmatic dependent launch):
+/// one switch for the process, read at every launch; on by default, and without effect below sm_90. A launch
+/// captured into a CUDA graph keeps what it was captured with. Results are the same bits either way.
+inline void set_programmatic_launch(bool on) noexcept {
+  detail::programmatic_launch.store(on, std::memory_order_relaxed);
+}
+inline bool programmatic_launch() noexcept {
+  return detail::programmatic_launch.load(std::memory_order_relaxed);
+}
+
+}  // namespace quern::kernels
 
 #define QUERN_DECLARE_LAUNCHER(name, ...)     \
   namespace cuda {                            \

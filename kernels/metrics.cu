@@ -11,6 +11,7 @@
 
 #include "kernels/metrics.cuh"
 
+#include "kernels/activation.cuh"
 #include "kernels/warp.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
@@ -21,24 +22,28 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 
 // Whether the label's logit is the first maximum of its row. A NaN in the row compares false: no hit.
-__device__ __forceinline__ bool is_hit(const float* row, int classes, int label) {
+__device__ __forceinline__ bool is_hit(const Source& logits, std::int64_t row, int classes, int label) {
   if (label < 0 || label >= classes) return false;
-  const float own = row[label];
+  const float own = logits[row + label];
   bool hit = true;
-  for (int c = 0; c < classes; ++c) hit = hit && (c < label ? own > row[c] : own >= row[c]);
+  for (int c = 0; c < classes; ++c) {
+    const float other = logits[row + c];
+    hit = hit && (c < label ? own > other : own >= other);
+  }
   return hit;
 }
 
 // Shapes: loss and labels [rows], logits [rows, classes].
 __global__ void __launch_bounds__(kThreads) metrics_kernel(const __grid_constant__ MetricsArgs args) {
+  join_stream();
+  const Source logits{args.logits, args.logits_bf16};
   double loss = 0;
   int correct = 0, nonfinite = 0;
   for (int row = static_cast<int>(threadIdx.x); row < args.rows; row += kThreads) {
     const float value = args.loss[row];
     loss += static_cast<double>(value);
     nonfinite += isfinite(value) ? 0 : 1;
-    correct +=
-        is_hit(args.logits + static_cast<std::int64_t>(row) * args.classes, args.classes, args.labels[row]);
+    correct += is_hit(logits, static_cast<std::int64_t>(row) * args.classes, args.classes, args.labels[row]);
   }
   QUERN_SHARED(losses, double[kWarps]);
   QUERN_SHARED(hits, int[kWarps]);
@@ -69,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) metrics_kernel(const __grid_constant
 }  // namespace
 
 void metrics_forward(const MetricsArgs& args, Stream stream) {
-  launch(QUERN_KERNEL(metrics_kernel), 1, kThreads, 0, stream, args);
+  launch_dependent(QUERN_KERNEL(metrics_kernel), 1, kThreads, 0, stream, args);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

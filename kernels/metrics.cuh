@@ -11,10 +11,11 @@ namespace quern::kernels {
 
 struct MetricsArgs {
   const float* loss = nullptr;           ///< [rows]
-  const float* logits = nullptr;         ///< [rows, classes]
+  const void* logits = nullptr;          ///< [rows, classes]
   const std::int32_t* labels = nullptr;  ///< [rows]
   const Metrics* before = nullptr;
   Metrics* after = nullptr;  ///< before plus this batch; may be `before`
+  bool logits_bf16 = false;  ///< f32 otherwise
   int rows = 0, classes = 0;
 };
 

@@ -101,6 +101,7 @@ __global__ void __launch_bounds__(kThreads)
     partial_norm_kernel(const __grid_constant__ SegmentTable table, const float* grads, double* partial_norms,
                         bool first) {
   double squares = 0;
+  join_stream();
   for (int quad = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x); quad < table.quads;
        quad += kNormBlocks * kThreads) {
     const Span span = locate(table, quad);
@@ -142,10 +143,11 @@ __global__ void __launch_bounds__(kThreads)
     optimizer_kernel(const __grid_constant__ SegmentTable table, const Pointers at, const Settings settings) {
   constexpr bool kSlot1 = kind != OptimizerKind::sgd;
   constexpr bool kSlot2 = kind == OptimizerKind::adam || kind == OptimizerKind::adamw;
-  const float clip = at.partial_norms != nullptr ? clip_factor(at.partial_norms, settings.clip_norm) : 1.0f;
   const int quad = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+  const Span span = locate(table, min(quad, table.quads - 1));
+  join_stream();
+  const float clip = at.partial_norms != nullptr ? clip_factor(at.partial_norms, settings.clip_norm) : 1.0f;
   if (quad >= table.quads) return;
-  const Span span = locate(table, quad);
   const float lr = at.step->learning_rate;
   const float corrected_lr = lr * sqrtf(at.step->bias_correction2) / at.step->bias_correction1;
   const float decay = span.decay ? settings.weight_decay : 0.0f;
@@ -222,8 +224,8 @@ void optimizer_forward(const OptimizerArgs& args, Stream stream) {
   if (clips) {
     bool first = true;
     for_each_table(attrs.segments, [&](const SegmentTable& table) {
-      launch(QUERN_KERNEL(partial_norm_kernel), kNormBlocks, kThreads, 0, stream, table, args.grads,
-             args.partial_norms, first);
+      launch_dependent(QUERN_KERNEL(partial_norm_kernel), kNormBlocks, kThreads, 0, stream, table, args.grads,
+                       args.partial_norms, first);
       first = false;
     });
   }
@@ -235,8 +237,8 @@ void optimizer_forward(const OptimizerArgs& args, Stream stream) {
                                       [](const ParamSegment& segment) { return segment.offset % 4 == 0; });
   for_each_table(attrs.segments, [&](const SegmentTable& table) {
     const auto grid = static_cast<unsigned>((table.quads + kThreads - 1) / kThreads);
-    launch(vectorised ? kernel_of<true>(attrs.kind) : kernel_of<false>(attrs.kind), grid, kThreads, 0, stream,
-           table, pointers, settings);
+    launch_dependent(vectorised ? kernel_of<true>(attrs.kind) : kernel_of<false>(attrs.kind), grid, kThreads,
+                     0, stream, table, pointers, settings);
   });
 }
 

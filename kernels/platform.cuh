@@ -17,6 +17,10 @@
 ///                                              the emulator puts red zones between the pieces
 ///   kernels/intrinsics.cuh                     instead of inline PTX
 ///
+/// `launch_dependent` takes the same arguments, for kernels that call join_stream() (intrinsics/barrier.cuh):
+/// on sm_90 and later they start while the kernel before them ends, unless set_programmatic_launch(false)
+/// (launcher.hpp).
+///
 /// `launch` checks the launch and throws quern::Error with the kernel's name. Dynamic shared memory above 48
 /// KiB is asked for by it.
 

@@ -1,44 +1,13 @@
 #pragma once
 
-/// What the pooling families share: the geometry of a window over an image, and vectors of four channels or
-/// one.
+/// What the pooling families share: the geometry of a window over an image, and a thread's pack of channels.
 
 #include <cstdint>
 
-#include "kernels/intrinsics.cuh"
-#include "kernels/platform.cuh"
+#include "kernels/activation.cuh"
 #include "kernels/pool_window.hpp"
 
 namespace quern::kernels::QUERN_TARGET {
-
-/// `width` consecutive channels held by one thread.
-template <int width>
-struct Channels {
-  float v[width];
-};
-
-template <int width>
-__device__ __forceinline__ Channels<width> load_channels(const float* address) {
-  Channels<width> c;
-  if constexpr (width == 4) {
-    const float4 quad = load4(address);
-    c.v[0] = quad.x;
-    c.v[1] = quad.y;
-    c.v[2] = quad.z;
-    c.v[3] = quad.w;
-  } else {
-    c.v[0] = *address;
-  }
-  return c;
-}
-
-template <int width>
-__device__ __forceinline__ void store_channels(float* address, const Channels<width>& c) {
-  if constexpr (width == 4)
-    store4(address, make_float4(c.v[0], c.v[1], c.v[2], c.v[3]));
-  else
-    *address = c.v[0];
-}
 
 /// `width` bytes: the argmax of as many channels.
 template <int width>
@@ -49,24 +18,27 @@ struct Indices {
 template <int width>
 __device__ __forceinline__ Indices<width> load_indices(const std::uint8_t* address) {
   Indices<width> c;
-  if constexpr (width == 4) {
-    const uchar4 quad = *reinterpret_cast<const uchar4*>(address);
-    c.v[0] = quad.x;
-    c.v[1] = quad.y;
-    c.v[2] = quad.z;
-    c.v[3] = quad.w;
-  } else {
+  if constexpr (width == 1) {
     c.v[0] = *address;
+  } else {
+#pragma unroll
+    for (int i = 0; i < width; i += 4) {
+      const uchar4 quad = *reinterpret_cast<const uchar4*>(address + i);
+      c.v[i] = quad.x, c.v[i + 1] = quad.y, c.v[i + 2] = quad.z, c.v[i + 3] = quad.w;
+    }
   }
   return c;
 }
 
 template <int width>
 __device__ __forceinline__ void store_indices(std::uint8_t* address, const Indices<width>& c) {
-  if constexpr (width == 4)
-    *reinterpret_cast<uchar4*>(address) = make_uchar4(c.v[0], c.v[1], c.v[2], c.v[3]);
-  else
+  if constexpr (width == 1) {
     *address = c.v[0];
+  } else {
+#pragma unroll
+    for (int i = 0; i < width; i += 4)
+      *reinterpret_cast<uchar4*>(address + i) = make_uchar4(c.v[i], c.v[i + 1], c.v[i + 2], c.v[i + 3]);
+  }
 }
 
 /// A thread's place in an array [N, rows, columns, C] of which it has `width` channels.
@@ -127,17 +99,17 @@ struct Maximum {
 /// The gradient that reaches `width` channels of input (row, column) through max-pooling: the sum of
 /// gradient(p, q) over the windows whose argmax points here, in the order of the windows.
 template <int width, class Gradient>
-__device__ __forceinline__ Channels<width> maximum_gradient(const PoolWindow& w, int channels,
-                                                            const Place& at, const std::uint8_t* argmax,
-                                                            const Gradient& gradient) {
-  Channels<width> sum{};
+__device__ __forceinline__ Pack<width> maximum_gradient(const PoolWindow& w, int channels, const Place& at,
+                                                        const std::uint8_t* argmax,
+                                                        const Gradient& gradient) {
+  Pack<width> sum{};
   const WindowRange over = windows_over(w, at.row, at.column);
   for (int p = over.p_begin; p < over.p_end; ++p)
     for (int q = over.q_begin; q < over.q_end; ++q) {
       const int tap = (at.row + w.pad_top - p * w.stride_h) * w.s + at.column + w.pad_left - q * w.stride_w;
       const std::int64_t offset = offset_of(at.n, p, q, at.c, w.out_height, w.out_width, channels);
       const Indices<width> winner = load_indices<width>(argmax + offset);
-      const Channels<width> g = gradient(offset);
+      const Pack<width> g = gradient(offset);
 #pragma unroll
       for (int i = 0; i < width; ++i) sum.v[i] += winner.v[i] == tap ? g.v[i] : 0.0f;
     }

@@ -11,6 +11,7 @@
 
 #include "kernels/softmax_xent.cuh"
 
+#include "kernels/activation.cuh"
 #include "kernels/warp.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
@@ -27,13 +28,15 @@ __global__ void __launch_bounds__(kThreads)
   const int row = static_cast<int>(blockIdx.x) * (kThreads / lanes) + static_cast<int>(threadIdx.x) / lanes;
   // Lanes past the last row work on it again without writing, because shuffles want the whole warp.
   const bool writes = row < args.rows;
+  join_stream();
   const std::int64_t offset = static_cast<std::int64_t>(min(row, args.rows - 1)) * args.classes;
-  const float* const x = args.logits + offset;
+  const Source logits{args.logits, args.logits_bf16};
+  const auto x = [&](int c) { return logits[offset + c]; };
   const int label = args.labels[min(row, args.rows - 1)];
 
   float largest = -INFINITY;
   for (int c = lane; c < args.classes; c += lanes) {
-    const float v = x[c];
+    const float v = x(c);
     largest = v > largest || v != v ? v : largest;
   }
   largest = warp_max<lanes>(largest);
@@ -41,7 +44,7 @@ __global__ void __launch_bounds__(kThreads)
   // With the largest logit taken out first, nothing overflows and no digits are lost.
   float sum = 0, shifted_sum = 0, shifted_label = 0;
   for (int c = lane; c < args.classes; c += lanes) {
-    const float shifted = x[c] - largest;
+    const float shifted = x(c) - largest;
     sum += expf(shifted);
     shifted_sum += shifted;
     if (c == label) shifted_label = shifted;
@@ -63,7 +66,8 @@ __global__ void __launch_bounds__(kThreads)
   const float smooth = args.label_smoothing / static_cast<float>(args.classes);
   for (int c = lane; c < args.classes; c += lanes) {
     const float target = (c == label ? 1.0f - args.label_smoothing : 0.0f) + smooth;
-    args.dlogits[offset + c] = (expf(x[c] - largest - log_sum) - target) * args.gradient_scale;
+    Destination{args.dlogits, args.dlogits_bf16}.store(
+        offset + c, (expf(x(c) - largest - log_sum) - target) * args.gradient_scale);
   }
 }
 
@@ -76,8 +80,8 @@ void softmax_xent_forward(const SoftmaxXentArgs& args, Stream stream) {
                       : lanes == 16 ? QUERN_KERNEL(softmax_xent_kernel<16>)
                                     : QUERN_KERNEL(softmax_xent_kernel<32>);
   const int rows_per_block = kThreads / lanes;
-  launch(kernel, static_cast<unsigned>((args.rows + rows_per_block - 1) / rows_per_block), kThreads, 0,
-         stream, args);
+  launch_dependent(kernel, static_cast<unsigned>((args.rows + rows_per_block - 1) / rows_per_block), kThreads,
+                   0, stream, args);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

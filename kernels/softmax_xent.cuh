@@ -9,10 +9,11 @@
 namespace quern::kernels {
 
 struct SoftmaxXentArgs {
-  const float* logits = nullptr;         ///< [rows, classes]
-  const std::int32_t* labels = nullptr;  ///< [rows]; one outside of [0, classes) gives a NaN loss
-  float* loss = nullptr;                 ///< [rows]
-  float* dlogits = nullptr;              ///< [rows, classes], or null: no gradient
+  const void* logits = nullptr;                    ///< [rows, classes]
+  const std::int32_t* labels = nullptr;            ///< [rows]; one outside of [0, classes) gives a NaN loss
+  float* loss = nullptr;                           ///< [rows]
+  void* dlogits = nullptr;                         ///< [rows, classes], or null: no gradient
+  bool logits_bf16 = false, dlogits_bf16 = false;  ///< f32 otherwise
   int rows = 0, classes = 0;
   float label_smoothing = 0;
   float gradient_scale = 1;

@@ -3,6 +3,7 @@
 /// The arithmetic of a kernel: how activations are stored, how tiles are multiplied, and the padding that the
 /// rows of Major::outer tiles need so that the multiplication reads them without bank conflicts.
 
+#include "kernels/activation.cuh"
 #include "kernels/gemm/multiply_ffma.cuh"
 #include "kernels/gemm/multiply_tensor_core.cuh"
 
@@ -28,20 +29,5 @@ struct Bf16Math {
   template <class TileShape, class LayoutA, class LayoutB, bool row_sums>
   using Multiply = Bf16Multiply<TileShape, LayoutA, LayoutB, row_sums>;
 };
-
-// Activations in registers are fp32.
-__device__ __forceinline__ float activation(float x) {
-  return x;
-}
-__device__ __forceinline__ float activation(bf16 x) {
-  return to_float(x);
-}
-template <class T>
-__device__ __forceinline__ T stored_as(float x) {
-  if constexpr (sizeof(T) == sizeof(float))
-    return x;
-  else
-    return to_bf16(x);
-}
 
 }  // namespace quern::kernels::QUERN_TARGET

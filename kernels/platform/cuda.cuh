@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "device/cuda_error.hpp"
+#include "kernels/launcher.hpp"
 #include "quern/device.hpp"
 
 namespace quern::kernels::QUERN_TARGET {
@@ -27,7 +28,7 @@ Kernel(void (*)(Params...), const char*) -> Kernel<Params...>;
 /// How a launch may differ from the plain one.
 struct LaunchOptions {
   /// Programmatic dependent launch: the kernel may start before its predecessor on the stream has ended, and
-  /// must call grid_dependency_wait() before it touches what that one wrote. From sm_90 on; ignored below.
+  /// must call join_stream() before it touches global memory. From sm_90 on; ignored below.
   bool programmatic = false;
 };
 
@@ -51,7 +52,7 @@ void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream.handle);
   config.attrs = &attribute;
-  config.numAttrs = options.programmatic ? 1 : 0;
+  config.numAttrs = options.programmatic && programmatic_launch() && overlaps_kernels() ? 1 : 0;
   check_launch(cudaLaunchKernelEx(&config, kernel.function, static_cast<Params>(args)...), kernel.name);
 }
 
@@ -59,6 +60,14 @@ template <class... Params, class... Args>
 void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes, Stream stream,
             Args&&... args) {
   launch_with(LaunchOptions{}, kernel, grid, block, shared_bytes, stream, static_cast<Args&&>(args)...);
+}
+
+/// For kernels that call join_stream().
+template <class... Params, class... Args>
+void launch_dependent(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
+                      Stream stream, Args&&... args) {
+  launch_with(LaunchOptions{.programmatic = true}, kernel, grid, block, shared_bytes, stream,
+              static_cast<Args&&>(args)...);
 }
 
 #define QUERN_SHARED_ALIGNED(alignment, name, ...) \

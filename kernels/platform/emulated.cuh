@@ -68,14 +68,15 @@ Kernel(void (*)(Params...), const char*) -> Kernel<Params...>;
 
 #define QUERN_KERNEL(...) (::quern::kernels::QUERN_TARGET::Kernel{&__VA_ARGS__, #__VA_ARGS__})
 
-/// See platform/cuda.cuh. The emulator runs one launch after the other.
+/// See platform/cuda.cuh. The emulator runs one launch after the other, and checks that programmatic ones
+/// join the stream.
 struct LaunchOptions {
   bool programmatic = false;
 };
 
 template <class... Params, class... Args>
-void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes, Stream,
-            Args&&... args) {
+void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim3 block,
+                 std::size_t shared_bytes, Stream, Args&&... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "launch: wrong number of kernel arguments");
   // Every thread of the grid gets its own copies of the arguments, as on a device. They are taken from here,
   // not from wherever the caller keeps them, so that the race detector knows them for arguments.
@@ -89,13 +90,21 @@ void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_
   grid_launch.invoke = [](const void* invocation) { (*static_cast<const decltype(body)*>(invocation))(); };
   grid_launch.invocation = &body;
   grid_launch.instrumented = kInstrumented;
+  grid_launch.programmatic = options.programmatic;
   simt::run_grid(grid_launch);
 }
 
 template <class... Params, class... Args>
-void launch_with(LaunchOptions, Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-                 Stream stream, Args&&... args) {
-  launch(kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
+void launch(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes, Stream stream,
+            Args&&... args) {
+  launch_with(LaunchOptions{}, kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
+}
+
+template <class... Params, class... Args>
+void launch_dependent(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
+                      Stream stream, Args&&... args) {
+  launch_with(LaunchOptions{.programmatic = true}, kernel, grid, block, shared_bytes, stream,
+              std::forward<Args>(args)...);
 }
 
 #define QUERN_SHARED_ALIGNED(alignment, name, ...)                                              \

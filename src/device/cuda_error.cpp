@@ -2,6 +2,9 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
+#include <atomic>
+
 #include "quern/error.hpp"
 
 namespace quern {
@@ -27,6 +30,21 @@ void check_launch(int code, const char* kernel) {
 void check_cuda(int code, const char* call) {
   if (code != cudaSuccess) [[unlikely]]
     fail_device("cuda: {} failed: {} ({})", call, text_of(code), name_of(code));
+}
+
+bool overlaps_kernels() {
+  // Asked at every launch: the answer is kept for each GPU; 0 stands for not known yet.
+  static std::array<std::atomic<int>, 64> known{};
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  auto& major = known.at(static_cast<std::size_t>(device));
+  int value = major.load(std::memory_order_relaxed);
+  if (value == 0) {
+    check_cuda(cudaDeviceGetAttribute(&value, cudaDevAttrComputeCapabilityMajor, device),
+               "cudaDeviceGetAttribute");
+    major.store(value, std::memory_order_relaxed);
+  }
+  return value >= 9;
 }
 
 }  // namespace quern

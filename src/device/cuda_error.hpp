@@ -1,7 +1,7 @@
 #pragma once
 
-/// How CUDA's error codes become quern::Error. Free of CUDA's headers and of fmt, so that kernel files may
-/// include it.
+/// How CUDA's error codes become quern::Error, and what launches ask of the current GPU. Free of CUDA's
+/// headers and of fmt, so that kernel files may include it.
 
 namespace quern {
 
@@ -10,5 +10,9 @@ void check_launch(int code, const char* kernel);
 
 /// Throws a device error that names the call unless `code` (a cudaError_t) is cudaSuccess.
 void check_cuda(int code, const char* call);
+
+/// Whether kernels overlap on the calling thread's current GPU when launched as programmatic dependents: from
+/// sm_90 on.
+bool overlaps_kernels();
 
 }  // namespace quern

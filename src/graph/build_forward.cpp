@@ -72,8 +72,11 @@ class ForwardBuilder {
     const ValueId x = outputs_.at(layer.inputs[0]);
     const Shape in = graph_.value(x).desc.shape;
     const bool last = &layer == &spec_.layers.back();
-    // Logits stay in fp32 whatever the precision: the loss is computed from them.
-    const DType type = last ? DType::f32 : activation_type();
+    // What sums up in fp32 leaves the logits there whatever the precision: the loss is computed from them.
+    // Their gradient is an activation like the others.
+    const bool sums =
+        layer.kind == OpKind::dense || layer.kind == OpKind::conv2d || layer.kind == OpKind::global_avgpool;
+    const DType type = last && sums ? DType::f32 : activation_type();
     const std::string out_name = last ? std::string(names::kLogits) : layer.name + ".out";
     const auto output = [&](Shape shape) { return add(out_name, type, shape); };
     const auto finish = [&](ValueId y) { outputs_[layer.name] = y; };
@@ -188,7 +191,7 @@ class ForwardBuilder {
       attrs.label_smoothing = spec_.recipe.label_smoothing;
       attrs.gradient = true;
       attrs.gradient_scale = 1.0f / static_cast<float>(options_.batch);
-      outputs.push_back(add("logits.grad", DType::f32, graph_.value(logits).desc.shape));
+      outputs.push_back(add("logits.grad", activation_type(), graph_.value(logits).desc.shape));
     }
     add_node("loss", {OpKind::softmax_xent, Direction::forward}, attrs, {logits, labels_}, std::move(outputs),
              Phase::loss);

@@ -61,6 +61,7 @@ std::optional<Fault> Block::run(const GridLaunch& launch, const Config& config, 
     Thread& thread = at(t);
     thread.index = position;
     thread.state = State::fresh;
+    thread.joined = !launch.programmatic;
     thread.async_group = 0;
     thread.async_copies.clear();
     if (++position.x == launch.block.x) {
@@ -115,6 +116,11 @@ void Block::run_threads() {
   for (;;) {
     launch_->invoke(launch_->invocation);
     const int self = thread_;
+    if (!joined())
+      finish(fault_at(FaultKind::race,
+                      "launched as a programmatic dependent, but ended without join_stream(): it would not "
+                      "wait for the kernels before it",
+                      self));
     thread_ended();
     if (alive_ == 0) finish(std::nullopt);
     const int next = pick();

@@ -37,6 +37,9 @@ class Block {
   int vote_barrier(int predicate, Vote vote, Site site);
   void barrier_arrive(int id, int threads, Site site);
   void sync_warp(unsigned mask, Site site);
+  void dependency_wait() { at(thread_).joined = true; }
+  /// Whether the running thread may touch global memory: not while the kernel before may still run.
+  bool joined() const { return at(thread_).joined; }
   void collective(const char* name, unsigned mask, void* payload, Exchange exchange, bool aligned, Site site);
   void* static_shared(const void* key, const char* name, std::size_t bytes, std::size_t alignment);
   void* carve_dynamic(std::size_t offset, std::size_t bytes, std::size_t alignment, Site site);
@@ -86,6 +89,7 @@ class Block {
     uint3 index{};
     int stack = -1;
     State state = State::fresh;
+    bool joined = false;  ///< has called grid_dependency_wait(), or need not
     std::uint8_t barrier = 0;
     unsigned mask = 0;
     const char* collective = nullptr;

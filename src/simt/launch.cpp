@@ -200,6 +200,9 @@ void named_barrier_arrive(int id, int threads, Site site) {
 void sync_warp(unsigned mask, Site site) {
   Block::current()->sync_warp(mask, site);
 }
+void grid_dependency_wait() {
+  Block::current()->dependency_wait();
+}
 void warp_collective(const char* name, unsigned mask, void* payload, Exchange exchange, bool aligned,
                      Site site) {
   Block::current()->collective(name, mask, payload, exchange, aligned, site);

@@ -188,6 +188,10 @@ void RaceDetector::check(const void* address, std::size_t bytes, Access access, 
     return;
   }
   const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) - region->base);
+  if (region->memory != nullptr && !block.joined())
+    add(FaultKind::race, place, kNowhere,
+        fmt::format("{} {} before join_stream(), while the kernel before this one may still use it",
+                    verb(access), describe(*region, address)));
   if (access == Access::read || access == Access::atomic) check_initialised(*region, offset, bytes, place);
   if (access == Access::atomic && region->memory != nullptr) order_.atomic(block.current_thread(), address);
 

@@ -31,6 +31,9 @@ struct GridLaunch {
   void (*invoke)(const void* invocation) = nullptr;
   const void* invocation = nullptr;
   bool instrumented = false;  ///< this copy of the kernel reports its accesses to the race detector
+  /// On a GPU the kernel would start before its predecessor has ended: every thread must call
+  /// grid_dependency_wait() before it touches global memory.
+  bool programmatic = false;
 };
 
 /// Runs every block of the grid. Throws KernelFault.
@@ -46,6 +49,9 @@ int sync_threads_vote(int predicate, Vote vote, Site site);
 void named_barrier_sync(int id, int threads, Site site);
 void named_barrier_arrive(int id, int threads, Site site);
 void sync_warp(unsigned mask, Site site);
+
+/// PTX griddepcontrol.wait.
+void grid_dependency_wait();
 
 /// A warp collective: every lane of `mask` hands in a payload of the same type; the last to arrive runs
 /// `exchange` over all of them (null for lanes outside the mask, or that never existed or have ended), which

@@ -84,6 +84,7 @@ const Case kCases[] = {
     CASE(last_block_without_barrier, race, false, false),
     CASE(fences_before_the_barrier, race, false, false),
     CASE(write_after_release, race, false, false),
+    CASE(touched_before_join, race, false, false),
 };
 
 class Faults : public test::TargetTest {
@@ -168,6 +169,17 @@ TEST_P(Faults, CrashesBecomeReports) {
   EXPECT_EQ(faults[0].kind, FaultKind::no_progress) << to_string(faults[0]);
   EXPECT_EQ(faults[0].thread.value().x, 40u) << to_string(faults[0]);
   EXPECT_TRUE(faults_of(Planted::missing_syncthreads).empty() || GetParam() == Target::race);
+}
+
+// A kernel that may start early and never waits would let the next one start too early as well.
+TEST_P(Faults, ProgrammaticLaunchesMustJoinTheStreamInEveryThread) {
+  if (GetParam() == Target::cuda) GTEST_SKIP() << "for the emulator";
+  const auto faults = faults_of(Planted::ended_without_join);
+  ASSERT_FALSE(faults.empty());
+  EXPECT_EQ(faults[0].kind, FaultKind::race) << to_string(faults[0]);
+  EXPECT_EQ(faults[0].kernel, "ended_without_join_kernel");
+  EXPECT_EQ(faults[0].thread.value().x, 200u) << to_string(faults[0]);
+  EXPECT_NE(faults[0].message.find("join_stream()"), std::string::npos) << to_string(faults[0]);
 }
 
 TEST_P(Faults, MessagesSayWhoAndWhere) {

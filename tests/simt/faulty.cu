@@ -389,6 +389,20 @@ __global__ void write_after_release_kernel(const float* in, float* out, unsigned
   out[200] = sum;
 }
 
+// --- Between kernels ---------------------------------------------------------------------------
+
+__global__ void touched_before_join_kernel(const float* in, float* out) {
+  const float early = in[threadIdx.x];  // FAULT: touched_before_join
+  join_stream();
+  out[threadIdx.x] = early;
+}
+
+__global__ void ended_without_join_kernel(const float* in, float* out) {
+  if (threadIdx.x == 200) return;
+  join_stream();
+  out[threadIdx.x] = in[threadIdx.x];
+}
+
 // --- Correct patterns --------------------------------------------------------------------------
 
 __global__ void tree_reduction_kernel(const float* in, float* out) {
@@ -613,6 +627,10 @@ void planted(const PlantedArgs& args, Stream stream) {
     QUERN_PLANTED(fences_before_the_barrier, 4, 32, 0, in, out, args.counter)
     QUERN_PLANTED(write_after_release, 4, 32, 0, in, out, args.counter)
 #undef QUERN_PLANTED
+    case Planted::touched_before_join:
+      return launch_dependent(QUERN_KERNEL(touched_before_join_kernel), 1, 256, 0, stream, in, out);
+    case Planted::ended_without_join:
+      return launch_dependent(QUERN_KERNEL(ended_without_join_kernel), 1, 256, 0, stream, in, out);
   }
 }
 

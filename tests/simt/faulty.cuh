@@ -54,6 +54,9 @@ enum class Planted {
   last_block_without_barrier,
   fences_before_the_barrier,
   write_after_release,
+  // Between kernels: programmatic dependent launches
+  touched_before_join,
+  ended_without_join,
 };
 
 /// The kernel's arrays: in[256] initialised, out[256] not. counter is a zero.

@@ -35,6 +35,7 @@ __global__ void record_order_kernel(int* arrival, unsigned* next) {
 
 __global__ void fill_with_index_kernel(float* out, int elements) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  join_stream();
   if (i < elements) out[i] = static_cast<float>(i);
 }
 
@@ -61,8 +62,8 @@ void record_order(const OrderArgs& args, Stream stream) {
 }
 
 void fill_with_index(const FillArgs& args, Stream stream) {
-  launch_with(LaunchOptions{.programmatic = true}, QUERN_KERNEL(fill_with_index_kernel),
-              static_cast<unsigned>((args.elements + 255) / 256), 256, 0, stream, args.out, args.elements);
+  launch_dependent(QUERN_KERNEL(fill_with_index_kernel), static_cast<unsigned>((args.elements + 255) / 256),
+                   256, 0, stream, args.out, args.elements);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

@@ -8,20 +8,21 @@ void add_add(Registry& registry) {
   using kernels::AddForwardArgs;
 
   KernelEntry<AddForwardArgs> forward;
-  forward.name = "vec4";
+  forward.name = "vector";
   forward.op = {OpKind::add, Direction::forward};
   forward.launchers = QUERN_LAUNCHERS(add_forward);
-  forward.refusal = [](const OpDesc& desc, const DeviceInfo&) { return needs_f32(desc); };
+  forward.refusal = needs_one_type;
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     AddForwardArgs args;
     args.elements = desc.outputs[0].elements();
     args.relu = desc.as<AddAttrs>().relu;
+    args.type = activation_type(desc);
     return args;
   };
   forward.bind = [](AddForwardArgs& args, const RunArgs& run) {
-    args.a = input<float>(run, 0);
-    args.b = input<float>(run, 1);
-    args.y = output<float>(run, 0);
+    args.a = run.in[0];
+    args.b = run.in[1];
+    args.y = run.out[0];
   };
   add_kernel(registry, forward);
 }

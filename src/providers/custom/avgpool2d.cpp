@@ -9,10 +9,10 @@ void add_avgpool2d(Registry& registry) {
   using kernels::AvgPool2dForwardArgs;
 
   KernelEntry<AvgPool2dForwardArgs> forward;
-  forward.name = "gather4";
+  forward.name = "gather";
   forward.op = {OpKind::avgpool2d, Direction::forward};
   forward.launchers = QUERN_LAUNCHERS(avgpool2d_forward);
-  forward.refusal = [](const OpDesc& desc, const DeviceInfo&) { return needs_f32(desc); };
+  forward.refusal = needs_one_type;
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     const auto& attrs = desc.as<Pool2dAttrs>();
     AvgPool2dForwardArgs args;
@@ -20,19 +20,20 @@ void add_avgpool2d(Registry& registry) {
     args.batch = static_cast<int>(desc.inputs[0].shape[0]);
     args.channels = static_cast<int>(desc.inputs[0].shape[3]);
     args.count_include_pad = attrs.count_include_pad;
+    args.type = activation_type(desc);
     return args;
   };
   forward.bind = [](AvgPool2dForwardArgs& args, const RunArgs& run) {
-    args.x = input<float>(run, 0);
-    args.y = output<float>(run, 0);
+    args.x = run.in[0];
+    args.y = run.out[0];
   };
   add_kernel(registry, forward);
 
   KernelEntry<AvgPool2dBackwardArgs> backward;
-  backward.name = "gather4";
+  backward.name = "gather";
   backward.op = {OpKind::avgpool2d, Direction::backward};
   backward.launchers = QUERN_LAUNCHERS(avgpool2d_backward);
-  backward.refusal = [](const OpDesc& desc, const DeviceInfo&) { return needs_f32(desc); };
+  backward.refusal = needs_one_type;
   backward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     const auto& attrs = desc.as<Pool2dAttrs>();
     AvgPool2dBackwardArgs args;
@@ -40,12 +41,13 @@ void add_avgpool2d(Registry& registry) {
     args.batch = static_cast<int>(desc.outputs[0].shape[0]);
     args.channels = static_cast<int>(desc.outputs[0].shape[3]);
     args.count_include_pad = attrs.count_include_pad;
+    args.type = activation_type(desc);
     return args;
   };
   backward.bind = [](AvgPool2dBackwardArgs& args, const RunArgs& run) {
-    args.dy = input<float>(run, 0);
-    args.x = run.in.size() > 1 ? input<float>(run, 1) : nullptr;
-    args.dx = output<float>(run, 0);
+    args.dy = run.in[0];
+    args.x = run.in.size() > 1 ? run.in[1] : nullptr;
+    args.dx = run.out[0];
   };
   add_kernel(registry, backward);
 }

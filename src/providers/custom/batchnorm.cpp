@@ -8,12 +8,6 @@ namespace {
 using kernels::BatchNormBackwardArgs;
 using kernels::BatchNormForwardArgs;
 
-Refusal needs_f32_activations(const OpDesc& desc, const DeviceInfo&) {
-  for (const TensorDesc& tensor : desc.inputs)
-    if (tensor.dtype == DType::bf16) return fmt::format("needs f32 operands, got {}", to_string(tensor));
-  return {};
-}
-
 std::int64_t rows_of(const Shape& x) {
   return x.elements() / x[x.rank() - 1];
 }
@@ -27,6 +21,7 @@ BatchNormForwardArgs plan_forward(const OpDesc& desc, const DeviceInfo&) {
   BatchNormForwardArgs args;
   args.rows = rows_of(x);
   args.channels = channels_of(x);
+  args.type = activation_type(desc);
   args.momentum = attrs.momentum;
   args.epsilon = attrs.epsilon;
   args.relu = attrs.relu;
@@ -36,23 +31,23 @@ BatchNormForwardArgs plan_forward(const OpDesc& desc, const DeviceInfo&) {
 }
 
 void bind_common(BatchNormForwardArgs& args, const RunArgs& run) {
-  args.x = input<float>(run, 0);
+  args.x = run.in[0];
   args.gamma = input<float>(run, 1);
   args.beta = input<float>(run, 2);
   args.running_mean = input<float>(run, 3);
   args.running_var = input<float>(run, 4);
-  args.y = output<float>(run, 0);
+  args.y = run.out[0];
 }
 
 }  // namespace
 
 void add_batchnorm(Registry& registry) {
   KernelEntry<BatchNormForwardArgs> forward;
-  forward.name = "channels4";
+  forward.name = "channels";
   forward.op = {OpKind::batchnorm, Direction::forward};
   forward.exact = false;
   forward.launchers = QUERN_LAUNCHERS(batchnorm_forward);
-  forward.refusal = needs_f32_activations;
+  forward.refusal = needs_one_type;
   forward.plan = plan_forward;
   forward.bind = [](BatchNormForwardArgs& args, const RunArgs& run) {
     bind_common(args, run);
@@ -64,7 +59,7 @@ void add_batchnorm(Registry& registry) {
     args.workspace = static_cast<float*>(run.workspace);
   };
   forward.workspace = [](const BatchNormForwardArgs& args) {
-    return kernels::batchnorm_workspace(args.rows, args.channels);
+    return kernels::batchnorm_workspace(args.rows, args.channels, args.type);
   };
   add_kernel(registry, forward);
 
@@ -75,17 +70,18 @@ void add_batchnorm(Registry& registry) {
   add_kernel(registry, inference);
 
   KernelEntry<BatchNormBackwardArgs> backward;
-  backward.name = "channels4";
+  backward.name = "channels";
   backward.op = {OpKind::batchnorm, Direction::backward};
   backward.exact = false;
   backward.launchers = QUERN_LAUNCHERS(batchnorm_backward);
-  backward.refusal = needs_f32_activations;
+  backward.refusal = needs_one_type;
   backward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     const auto& attrs = desc.as<BatchNormAttrs>();
     const Shape& x = desc.inputs[1].shape;
     BatchNormBackwardArgs args;
     args.rows = rows_of(x);
     args.channels = channels_of(x);
+    args.type = activation_type(desc);
     args.relu = attrs.relu;
     args.mask = attrs.mask;
     args.pool = attrs.pool;
@@ -93,21 +89,21 @@ void add_batchnorm(Registry& registry) {
     return args;
   };
   backward.bind = [](BatchNormBackwardArgs& args, const RunArgs& run) {
-    args.dy = input<float>(run, 0);
-    args.x = input<float>(run, 1);
+    args.dy = run.in[0];
+    args.x = run.in[1];
     args.gamma = input<float>(run, 2);
     args.saved = input<float>(run, 3);
     std::size_t slot = 4;
-    args.y = args.relu ? input<float>(run, slot++) : nullptr;
+    args.y = args.relu ? run.in[slot++] : nullptr;
     args.argmax = args.pool ? input<std::uint8_t>(run, slot++) : nullptr;
-    args.dx = output<float>(run, 0);
+    args.dx = run.out[0];
     args.dgamma = output<float>(run, 1);
     args.dbeta = output<float>(run, 2);
     args.workspace = static_cast<float*>(run.workspace);
   };
   // Sized for the rows of x; the pooled gradient has fewer.
   backward.workspace = [](const BatchNormBackwardArgs& args) {
-    return kernels::batchnorm_workspace(args.rows, args.channels);
+    return kernels::batchnorm_workspace(args.rows, args.channels, args.type);
   };
   add_kernel(registry, backward);
 }

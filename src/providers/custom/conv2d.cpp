@@ -46,7 +46,7 @@ Refusal refuse_direct(const OpDesc& desc, std::size_t shared) {
   if (s.c > kDirectMaxChannels)
     return fmt::format("needs at most {} input channels, got {}", kDirectMaxChannels, s.c);
   if (shared > kSharedLimit) return fmt::format("needs weights of 48 KiB or less, got {} KiB", shared / 1024);
-  if (!activation_type(desc)) return "needs activations of one type";
+  if (!common_activation_type(desc)) return "needs activations of one type";
   return refuse_size(desc);
 }
 

@@ -1,16 +1,36 @@
 // The hand-tuned kernels as implementations. Inside an operation, the order of the calls in each file is
 // preference.
 
+#include "ops/slots.hpp"
 #include "providers/custom/kernel_entry.hpp"
 
 namespace quern {
 
-Refusal needs_f32(const OpDesc& desc) {
-  const auto other = [](const TensorDesc& tensor) { return tensor.dtype != DType::f32; };
-  for (const TensorDesc& tensor : desc.inputs)
-    if (other(tensor)) return fmt::format("needs f32 operands, got {}", to_string(tensor));
-  for (const TensorDesc& tensor : desc.outputs)
-    if (other(tensor)) return fmt::format("needs f32 operands, got {}", to_string(tensor));
+namespace {
+
+/// The types of all activations, inputs first.
+std::vector<DType> activation_types(const OpDesc& desc) {
+  const SlotLists slots = slots_of(desc);
+  std::vector<DType> types;
+  for (std::size_t i = 0; i < slots.inputs.size(); ++i)
+    if (slots.inputs[i].type == SlotType::activation) types.push_back(desc.inputs[i].dtype);
+  for (std::size_t i = 0; i < slots.outputs.size(); ++i)
+    if (slots.outputs[i].type == SlotType::activation) types.push_back(desc.outputs[i].dtype);
+  return types;
+}
+
+}  // namespace
+
+DType activation_type(const OpDesc& desc) {
+  return activation_types(desc).at(0);
+}
+
+Refusal needs_one_type(const OpDesc& desc, const DeviceInfo&) {
+  const std::vector<DType> types = activation_types(desc);
+  for (const DType type : types)
+    if (type != types[0])
+      return fmt::format("needs activations of one type, got {} and {}", to_string(types[0]),
+                         to_string(type));
   return {};
 }
 

@@ -49,7 +49,7 @@ Launchers(void (*)(const Args&, Stream), void (*)(const Args&, Stream), void (*)
 
 template <class Args>
 struct KernelEntry {
-  std::string name;  ///< without the provider: "vec4"
+  std::string name;  ///< without the provider: "vector"
   OpKey op;
   bool exact = true;  ///< see Implementation::exact
   /// Why the kernel does not serve this operation on this device, or nothing. `device.sm` and, for
@@ -136,8 +136,11 @@ T* output(const RunArgs& args, std::size_t slot) {
   return static_cast<T*>(args.out[slot]);
 }
 
-/// The refusal of kernels that know f32 operands only.
-Refusal needs_f32(const OpDesc& desc);
+/// The type of the first activation that `desc` has (the slots of quern/op.hpp that bf16 may stand in): f32
+/// or bf16.
+DType activation_type(const OpDesc& desc);
+/// The refusal of kernels that are compiled for each type of activations, but not for mixtures.
+Refusal needs_one_type(const OpDesc& desc, const DeviceInfo& device);
 
 // One function an op stem, in a file of its name.
 void add_add(Registry& registry);

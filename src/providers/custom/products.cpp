@@ -42,7 +42,7 @@ Refusal refuse_arithmetic(const OpDesc& desc, const DeviceInfo& device, Arithmet
     return fmt::format("rounds its operands to bf16, and the precision asked for is {}",
                        to_string(desc.precision));
   const DType type = arithmetic == Arithmetic::bf16 ? DType::bf16 : DType::f32;
-  if (activation_type(desc) != type) return fmt::format("needs {} activations", to_string(type));
+  if (common_activation_type(desc) != type) return fmt::format("needs {} activations", to_string(type));
   return {};
 }
 
@@ -121,7 +121,7 @@ void add_direction(Registry& registry, OpKey op, ShapeOf shape_of, const Product
 }  // namespace
 
 // Activations are all inputs and outputs but the weights (fp32 in any precision), biases and statistics.
-std::optional<DType> activation_type(const OpDesc& desc) {
+std::optional<DType> common_activation_type(const OpDesc& desc) {
   const bool to_weights = desc.op.direction == Direction::backward_weights;
   const DType type = desc.inputs[0].dtype;
   bool alike = to_weights ? desc.inputs[1].dtype == type : desc.outputs[0].dtype == type;

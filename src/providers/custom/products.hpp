@@ -18,7 +18,7 @@ using ShapeOf = kernels::Conv2dShape (*)(const OpDesc&);
 void add_products(Registry& registry, OpKind kind, ShapeOf shape_of);
 
 /// The type that all activations of `desc` have; none where they differ.
-std::optional<DType> activation_type(const OpDesc& desc);
+std::optional<DType> common_activation_type(const OpDesc& desc);
 
 /// Why kernels with 32-bit indices do not serve `desc`.
 Refusal refuse_size(const OpDesc& desc);

@@ -12,25 +12,23 @@ void add_softmax_xent(Registry& registry) {
   forward.op = {OpKind::softmax_xent, Direction::forward};
   forward.exact = false;
   forward.launchers = QUERN_LAUNCHERS(softmax_xent_forward);
-  forward.refusal = [](const OpDesc& desc, const DeviceInfo&) -> Refusal {
-    if (desc.inputs[0].dtype != DType::f32)
-      return fmt::format("needs f32 logits, got {}", to_string(desc.inputs[0]));
-    return {};
-  };
+  forward.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal{}; };
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     const auto& attrs = desc.as<SoftmaxXentAttrs>();
     SoftmaxXentArgs args;
     args.rows = static_cast<int>(desc.inputs[0].shape[0]);
     args.classes = static_cast<int>(desc.inputs[0].shape[1]);
+    args.logits_bf16 = desc.inputs[0].dtype == DType::bf16;
+    args.dlogits_bf16 = attrs.gradient && desc.outputs[1].dtype == DType::bf16;
     args.label_smoothing = attrs.label_smoothing;
     args.gradient_scale = attrs.gradient_scale;
     return args;
   };
   forward.bind = [](SoftmaxXentArgs& args, const RunArgs& run) {
-    args.logits = input<float>(run, 0);
+    args.logits = run.in[0];
     args.labels = input<std::int32_t>(run, 1);
     args.loss = output<float>(run, 0);
-    args.dlogits = run.out.size() > 1 ? output<float>(run, 1) : nullptr;
+    args.dlogits = run.out.size() > 1 ? run.out[1] : nullptr;
   };
   add_kernel(registry, forward);
 }
