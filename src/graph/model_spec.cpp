@@ -133,6 +133,32 @@ LayerSpec parse_layer(const nlohmann::json& json, const std::string& where, cons
   return layer;
 }
 
+/// "'a' reads 'b', 'b' reads 'a'": one cycle among layers none of which can come first.
+std::string describe_cycle(const std::vector<LayerSpec>& stuck) {
+  const auto stuck_input = [&](const LayerSpec& layer) {
+    for (const std::string& input : layer.inputs)
+      for (const LayerSpec& other : stuck)
+        if (other.name == input) return &other;
+    return &layer;  // not reached: a layer is stuck because an input of it is
+  };
+  // Walking from input to input among finitely many layers ends in a cycle; those before it only hang on it.
+  const LayerSpec* inside = &stuck.front();
+  for (std::size_t i = 0; i < stuck.size(); ++i) inside = stuck_input(*inside);
+  const LayerSpec* start = inside;  // becomes the one written first
+  for (const LayerSpec* next = stuck_input(*inside); next != inside; next = stuck_input(*next))
+    start = std::min(start, next);
+  constexpr std::size_t kLongest = 500;  // of a message that names layer after layer
+  std::string links;
+  const LayerSpec* layer = start;
+  do {
+    if (links.size() > kLongest) return links + ", ...";
+    const LayerSpec* input = stuck_input(*layer);
+    links += fmt::format("{}'{}' reads '{}'", links.empty() ? "" : ", ", layer->name, input->name);
+    layer = input;
+  } while (layer != start);
+  return links;
+}
+
 /// Puts layers in an order where inputs come first, keeping the written order where it is already one.
 std::vector<LayerSpec> sort_layers(std::vector<LayerSpec> layers, const std::string& where) {
   std::vector<std::string> names{"input"};
@@ -149,15 +175,8 @@ std::vector<LayerSpec> sort_layers(std::vector<LayerSpec> layers, const std::str
                    did_you_mean(input, names));
       read.insert(input);
     }
-  const std::string output = layers.back().name;
-  for (const std::string& name : names)
-    if (name != output && !read.contains(name))
-      fail_input("{}: nobody reads layer '{}': connect it or remove it (the last layer, '{}', is the output)",
-                 where, name, output);
-  if (read.contains(output))
-    fail_input("{}: the last layer '{}' gives the logits, but another layer reads it: list the output last",
-               where, output);
 
+  const std::string output = layers.back().name;
   std::vector<LayerSpec> sorted;
   std::set<std::string> ready{"input"};
   while (!layers.empty()) {
@@ -165,16 +184,22 @@ std::vector<LayerSpec> sort_layers(std::vector<LayerSpec> layers, const std::str
       return std::all_of(layer.inputs.begin(), layer.inputs.end(),
                          [&](const std::string& input) { return ready.contains(input); });
     });
-    if (next == layers.end()) {
-      std::vector<std::string> stuck;
-      for (const LayerSpec& layer : layers) stuck.push_back(layer.name);
-      fail_input("{}: the layers form a cycle: none of {} can come first; break the loop in their 'inputs'",
-                 where, fmt::join(stuck, ", "));
-    }
+    // Before anything else that may be wrong: a cycle often is why 'input' is left unread.
+    if (next == layers.end())
+      fail_input("{}: the layers form a cycle: {}; break the loop in their 'inputs'", where,
+                 describe_cycle(layers));
     ready.insert(next->name);
     sorted.push_back(std::move(*next));
     layers.erase(next);
   }
+
+  for (const std::string& name : names)
+    if (name != output && !read.contains(name))
+      fail_input("{}: nobody reads layer '{}': connect it or remove it (the last layer, '{}', is the output)",
+                 where, name, output);
+  if (read.contains(output))
+    fail_input("{}: the last layer '{}' gives the logits, but another layer reads it: list the output last",
+               where, output);
   return sorted;
 }
 

@@ -57,6 +57,21 @@ TEST(Graph, ResidualNetFusesReluAfterBatchNormAndAfterAdd) {
   EXPECT_NO_THROW(node(graph, "block2_relu.backward"));
 }
 
+// Found by random graphs: the second pooling was merged into the same batch norm.
+TEST(Graph, OnlyTheFirstOfTwoPoolingsIsMergedIntoABatchNorm) {
+  const ModelSpec spec = parse_model_spec(
+      R"({"name": "t", "input": {"shape": [8, 8, 1]}, "layers": [{"name": "b", "op": "batchnorm"},
+          {"name": "p1", "op": "maxpool2d"}, {"name": "p2", "op": "maxpool2d"}, {"name": "f", "op": "flatten"},
+          {"name": "out", "op": "dense", "units": 3}]})",
+      "t");
+  for (const bool training : {true, false}) {
+    const Graph graph = build_graph(spec, {.training = training});  // validates every node
+    EXPECT_TRUE(std::ranges::any_of(graph.nodes, [](const Node& node) { return node.name == "p2.forward"; }));
+    EXPECT_TRUE(
+        std::ranges::none_of(graph.nodes, [](const Node& node) { return node.name == "p1.forward"; }));
+  }
+}
+
 TEST(Graph, EvaluationHasNeitherBackwardNorDropoutNorArgmax) {
   for (const std::string& name : model_names()) {
     GraphOptions options;

@@ -162,6 +162,7 @@ class Fuser {
     if (!norm || !is_batchnorm_forward(*norm) || norm->outputs[0] != full) return;
     const auto& pool_attrs = std::get<Pool2dAttrs>(pool.attrs);
     auto& norm_attrs = std::get<BatchNormAttrs>(norm->attrs);
+    if (norm_attrs.pool) return;  // a second pooling, of what the first one left
     if (norm->op.direction == Direction::inference) {
       if (only_reader(full) != &pool) return;
     } else if (!pool_backward_into_batchnorm(*norm, pool, full)) {
