@@ -6,6 +6,7 @@
 #include "cli/progress.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
+#include "quern/safetensors.hpp"
 #include "quern/version.hpp"
 
 namespace quern::cli {
@@ -15,6 +16,7 @@ struct EvalFlags {
   std::string checkpoint;
   std::optional<std::string> data;
   std::optional<std::int64_t> limit_test;
+  std::optional<std::string> logits;
   bool train_set = false;
   DeviceFlags device;
   OutputFlags output;
@@ -54,6 +56,17 @@ void print_matrix(const std::vector<std::vector<std::int64_t>>& counts,
   fmt::print("\nrows: the true class; columns: what it was taken for\n\n{}", format_table(header, rows));
 }
 
+void write_logits(const std::string& path, const Evaluation& evaluation, const Split& images) {
+  const auto count = static_cast<std::size_t>(evaluation.count);
+  const std::vector<TensorToStore> tensors{
+      {"logits",
+       StoredType::f32,
+       {evaluation.count, evaluation.classes},
+       std::as_bytes(std::span(evaluation.logits))},
+      {"labels", StoredType::u8, {evaluation.count}, std::as_bytes(std::span(images.labels).first(count))}};
+  write_safetensors(path, tensors);
+}
+
 int run_eval(const EvalFlags& flags) {
   const std::filesystem::path path = find_checkpoint(flags.checkpoint, /*resume=*/false);
   const Checkpoint checkpoint = load_checkpoint(path);
@@ -69,6 +82,7 @@ int run_eval(const EvalFlags& flags) {
   const std::int64_t count = flags.limit_test ? std::min(*flags.limit_test, images.count) : images.count;
   const Evaluation evaluation =
       Evaluator(session, device_images, first_indices(count)).run(/*keep_logits=*/true);
+  if (flags.logits) write_logits(*flags.logits, evaluation, images);
   const auto counts = confusion_matrix(evaluation, images);
   std::vector<std::string> names = data.class_names;
   for (std::size_t i = names.size(); i < counts.size(); ++i) names.push_back(std::to_string(i));
@@ -116,6 +130,7 @@ void add_eval(CLI::App& app, int& status) {
   command->add_option("--data", flags->data,
                       "mnist, fashion-mnist or a folder (default: what it was trained on)");
   command->add_option("--limit-test", flags->limit_test, "Evaluate the first N images only");
+  command->add_option("--logits", flags->logits, "Write all logits and labels to this safetensors file");
   command->add_flag("--train-set", flags->train_set, "Evaluate the training set instead of the test set");
   flags->device.add_to(*command);
   flags->output.add_to(*command);

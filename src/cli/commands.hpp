@@ -14,6 +14,8 @@ void add_train(CLI::App& app, int& status);
 void add_eval(CLI::App& app, int& status);
 void add_predict(CLI::App& app, int& status);
 void add_check(CLI::App& app, int& status);
+void add_export(CLI::App& app, int& status);
+void add_import(CLI::App& app, int& status);
 void add_info(CLI::App& app, int& status);
 void add_models(CLI::App& app, int& status);
 

@@ -64,6 +64,8 @@ int main(int argc, char** argv) {
 #ifdef QUERN_HAVE_CHECK
   quern::cli::add_check(app, status);
 #endif
+  quern::cli::add_export(app, status);
+  quern::cli::add_import(app, status);
   quern::cli::add_info(app, status);
   quern::cli::add_models(app, status);
   try {
