@@ -16,6 +16,7 @@
 #include "quern/version.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_json.hpp"
+#include "train/run_saver.hpp"
 
 namespace quern::cli {
 namespace fs = std::filesystem;
@@ -24,18 +25,13 @@ namespace {
 /// Prints, records and saves; asks the trainer to stop when a signal came.
 class RunObserver final : public TrainObserver {
  public:
-  RunObserver(Trainer& trainer, ProgressPrinter& printer, const RunFolder* folder, std::int64_t epochs)
-      : trainer_(trainer), printer_(printer), folder_(folder), epochs_(epochs) {}
+  RunObserver(Trainer& trainer, ProgressPrinter& printer, RunSaver* saver, std::int64_t epochs)
+      : trainer_(trainer), printer_(printer), saver_(saver), epochs_(epochs) {}
 
   void on_progress(const TrainProgress& progress) override { printer_.update(progress); }
   void on_epoch(const EpochResult& result) override {
     printer_.line(format_epoch(result, epochs_));
-    if (folder_ == nullptr) return;
-    folder_->append(result);
-    const Checkpoint checkpoint = trainer_.checkpoint();
-    // best first: if the process dies between the two, the epoch is done again.
-    if (result.best) save_checkpoint(folder_->best(), checkpoint);
-    save_checkpoint(folder_->last(), checkpoint);
+    if (saver_ != nullptr) saver_->epoch(result, trainer_.checkpoint());
   }
   bool stop_requested() override {
     if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
@@ -47,7 +43,7 @@ class RunObserver final : public TrainObserver {
  private:
   Trainer& trainer_;
   ProgressPrinter& printer_;
-  const RunFolder* folder_;
+  RunSaver* saver_;
   std::int64_t epochs_;
   double startup_seconds_ = -1;
 };
@@ -80,20 +76,23 @@ class TrainRun {
     if (folder_) {
       folder_->write_config(config(trainer));
       folder_->write_plan(trainer.plan());
+      saver_.emplace(*folder_,
+                     [](const std::string& message) { fmt::print(stderr, "quern: {}\n", message); });
     }
     print_header(trainer);
 
-    RunObserver observer(trainer, printer_, folder_ ? &*folder_ : nullptr, request_.spec.recipe.epochs);
+    RunObserver observer(trainer, printer_, saver_ ? &*saver_ : nullptr, request_.spec.recipe.epochs);
     std::optional<StepCheck> check;
     if (request_.check_every > 0) check.emplace(session_, trainer, request_.check_every);
     const StopReason reason = train(trainer, observer, check);
-    save(trainer, reason);
+    unsaved_ = save(trainer, reason);
     nlohmann::json result = describe(trainer, reason);
     if (check) result["check"] = check->json();
     result["startup_seconds"] = observer.startup_seconds();
     const int status =
         reason == StopReason::requested ? report_interruption(trainer) : report_test(trainer, result);
     if (json_output_) fmt::print("{}\n", result.dump());
+    if (unsaved_) throw *unsaved_;
     return status;
   }
 
@@ -111,6 +110,7 @@ class TrainRun {
       report();
       return reason;
     } catch (const Error&) {
+      if (saver_) saver_->try_flush();
       report();
       throw;
     }
@@ -179,12 +179,18 @@ class TrainRun {
 
   /// What the epochs have not saved already: an epoch cut short; without validation, the last epoch as the
   /// best.
-  void save(Trainer& trainer, StopReason reason) {
-    const bool unjudged = trainer.state().best_epoch == 0;
-    if (!folder_ || (reason != StopReason::requested && !unjudged)) return;
-    const Checkpoint checkpoint = trainer.checkpoint();
-    save_checkpoint(folder_->last(), checkpoint);
-    if (reason != StopReason::requested) save_checkpoint(folder_->best(), checkpoint);
+  /// Gives the error of what could not be written, so that the test set is looked at before the run fails.
+  std::optional<Error> save(Trainer& trainer, StopReason reason) {
+    if (!saver_) return {};
+    const bool interrupted = reason == StopReason::requested, unjudged = trainer.state().best_epoch == 0;
+    if (interrupted || unjudged) saver_->set_last(trainer.checkpoint());
+    if (!interrupted && unjudged) saver_->set_best(trainer.checkpoint());
+    try {
+      saver_->flush();
+    } catch (const Error& error) {
+      return error;
+    }
+    return {};
   }
 
   nlohmann::json describe(const Trainer& trainer, StopReason reason) {
@@ -229,9 +235,10 @@ class TrainRun {
   int report_interruption(const Trainer& trainer) {
     printer_.line(fmt::format("interrupted in epoch {} after {} of {} steps", trainer.state().epoch + 1,
                               trainer.state().step_in_epoch, trainer.steps_per_epoch()));
-    printer_.line(folder_ ? fmt::format("saved {}; go on with: quern train --resume {}",
-                                        folder_->last().string(), folder_->path().string())
-                          : "nothing was saved (--no-save)");
+    if (!unsaved_)
+      printer_.line(folder_ ? fmt::format("saved {}; go on with: quern train --resume {}",
+                                          folder_->last().string(), folder_->path().string())
+                            : "nothing was saved (--no-save)");
     return 128 + InterruptGuard::caught();
   }
 
@@ -258,7 +265,7 @@ class TrainRun {
     printer_.line(fmt::format(
         "test accuracy {} ({} of {}), loss {:.5f}{}", percent(test.accuracy), test.correct, test.count,
         test.loss, chosen.empty() ? "" : fmt::format(", with the weights of epoch {}", state.best_epoch)));
-    if (folder_) printer_.line(fmt::format("saved in {}", folder_->path().string()));
+    if (folder_ && !unsaved_) printer_.line(fmt::format("saved in {}", folder_->path().string()));
     if (!std::isfinite(test.loss)) {
       fmt::print(stderr, "quern: the test loss is not finite: lower --lr or set --clip-norm\n");
       return exit_status(ErrorKind::check);
@@ -277,6 +284,8 @@ class TrainRun {
   Session session_;
   Dataset data_;
   std::optional<RunFolder> folder_;
+  std::optional<RunSaver> saver_;
+  std::optional<Error> unsaved_;  ///< why the run's last files are not on the disk
 };
 
 }  // namespace

@@ -36,13 +36,39 @@ bool make_folder(const fs::path& path) {
   return made;
 }
 
+/// A file's length now, to go back to; nothing while there is no file.
+class Length {
+ public:
+  explicit Length(const fs::path& path) : path_(path) {
+    std::error_code ignored;
+    if (fs::exists(path, ignored)) bytes_ = fs::file_size(path, ignored);
+  }
+  void restore() const noexcept {
+    std::error_code ignored;
+    if (bytes_) {
+      fs::resize_file(path_, *bytes_, ignored);
+    } else {
+      fs::remove(path_, ignored);
+    }
+  }
+
+ private:
+  const fs::path& path_;
+  std::optional<std::uintmax_t> bytes_;
+};
+
+/// All of the text, or none of it.
 void append_text(const fs::path& path, const std::string& text) {
+  const Length before(path);
+  errno = 0;
   std::ofstream file(path, std::ios::app | std::ios::binary);
   file << text;
   file.close();
-  if (!file)
-    fail_device("{}: cannot be written: {}: check the disk's space and permissions", path.string(),
-                std::strerror(errno));
+  if (file) return;
+  const int error = errno;
+  before.restore();
+  fail_device("cannot write {}: {}: check the disk's space and permissions", path.string(),
+              std::strerror(error));
 }
 
 std::string csv_row(const EpochResult& result) {
@@ -153,8 +179,14 @@ void RunFolder::write_plan(const Plan& plan) const {
 void RunFolder::append(const EpochResult& result) const {
   std::error_code ignored;
   const fs::path csv = path_ / "metrics.csv";
+  const Length before(csv);
   append_text(csv, (fs::exists(csv, ignored) ? "" : kCsvHeader) + csv_row(result));
-  append_text(path_ / "metrics.jsonl", to_json(result).dump() + "\n");
+  try {
+    append_text(path_ / "metrics.jsonl", to_json(result).dump() + "\n");
+  } catch (...) {
+    before.restore();  // a row is in both files or in neither
+    throw;
+  }
 }
 
 nlohmann::json to_json(const EpochResult& result) {

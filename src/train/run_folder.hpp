@@ -32,7 +32,7 @@ class RunFolder {
 
   void write_config(const nlohmann::json& config) const;
   void write_plan(const Plan& plan) const;
-  /// Appends a row to metrics.csv and metrics.jsonl.
+  /// Appends a row to metrics.csv and metrics.jsonl; to neither when it throws a device error.
   void append(const EpochResult& result) const;
 
  private:
