@@ -45,6 +45,7 @@ struct RunSettings {
   std::string precision = "fp32";
   bool fuse = true;
   std::vector<std::string> impls;  ///< texts of --impl
+  bool allow_nondeterministic = false;
 };
 
 /// Where a run stands.

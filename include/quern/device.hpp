@@ -23,6 +23,8 @@ struct DeviceInfo {
   int threads = 1;  ///< worker threads of a CPU or of the emulator
   std::size_t memory_bytes = 0;
   std::size_t shared_memory_per_block = 0;  ///< opt-in limit
+  bool present = true;  ///< false: only described, for a plan; libraries that need the GPU cannot be asked
+  bool allow_nondeterministic = false;  ///< libraries may take algorithms whose bits vary from run to run
 };
 
 /// An opaque queue of device work. On CUDA it holds a cudaStream_t; elsewhere work is done when the call
@@ -71,6 +73,8 @@ class Device {
   /// Waits for all work of `stream` and throws what went wrong in it.
   virtual void synchronize(Stream stream) = 0;
   virtual Stream stream() noexcept { return {}; }
+  /// Sets DeviceInfo::allow_nondeterministic, where there is such a choice: on a GPU.
+  virtual void allow_nondeterministic() noexcept {}
 
  protected:
   Device() = default;

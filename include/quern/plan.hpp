@@ -17,7 +17,7 @@ namespace quern {
 /// force. Later entries win. Text: `--impl` may be repeated and takes comma-separated lists.
 struct ImplChoice {
   std::string op;    ///< empty: every operation; "conv2d": every direction; "conv2d.forward"
-  std::string impl;  ///< provider, or provider:name
+  std::string impl;  ///< provider, provider:name, or auto: the fastest, see autotune.hpp
 };
 ImplChoice parse_impl_choice(std::string_view text);
 
@@ -32,6 +32,8 @@ struct PlannedNode {
   const Implementation* implementation = nullptr;  ///< owned by the registry, which outlives the plan
   /// Those before it in the table, and why they were passed over.
   std::vector<std::pair<std::string, std::string>> refusals;
+  /// With `auto`: seconds a run of every candidate, in the table's order.
+  std::vector<std::pair<std::string, double>> times;
 };
 
 struct Plan {
@@ -44,8 +46,12 @@ struct Plan {
   std::size_t transient_bytes = 0;  ///< without reuse it would be this much
 };
 
-/// Chooses and lays out. An operation that nobody serves, or a forced implementation that refuses or does not
-/// exist, is an input error that lists the candidates and their reasons.
+/// Whether the choice in force for an operation is `auto`.
+bool is_auto(const PlanOptions& options, OpKey op);
+
+/// Chooses and lays out; what is left to `auto` gets the first of its table, see choose_by_time(). An
+/// operation that nobody serves, or a forced implementation that refuses or does not exist, is an input error
+/// that lists the candidates and their reasons.
 Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device,
                const PlanOptions& options = {});
 

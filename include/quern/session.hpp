@@ -11,10 +11,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "quern/autotune.hpp"
 #include "quern/dataset.hpp"
 #include "quern/device.hpp"
 #include "quern/executor.hpp"
@@ -30,7 +32,8 @@ struct SessionOptions {
   int threads = 0;              ///< 0: all cores
   Precision precision = Precision::fp32;
   bool fuse = true;
-  std::vector<std::string> impls;  ///< see parse_impl_choice(); each may be a comma-separated list
+  std::vector<std::string> impls;       ///< see parse_impl_choice(); each may be a comma-separated list
+  bool allow_nondeterministic = false;  ///< see Device::allow_nondeterministic()
 };
 
 /// Each text is a comma-separated list of choices; see parse_impl_choice().
@@ -95,6 +98,7 @@ class Session {
   WeightLayout layout_;
   Registry registry_;
   std::unique_ptr<Device> device_;
+  std::optional<TimingCache> times_;  ///< read when the first executor is left to `--impl auto`
   Buffer weights_, average_, scratch_;
   std::vector<Bound> bound_;
 };

@@ -6,6 +6,7 @@
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
 #include "cli/train_flags.hpp"
+#include "quern/autotune.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
@@ -48,6 +49,7 @@ DeviceInfo assumed_device(const std::string& text) {
     if (text != gpu.name) continue;
     DeviceInfo info;
     info.kind = DeviceKind::cuda;
+    info.present = false;
     info.name = fmt::format("an assumed GPU of {}", gpu.name);
     info.sm = gpu.sm;
     info.multiprocessors = gpu.multiprocessors;
@@ -64,8 +66,11 @@ void print_plan(const InfoFlags& flags) {
   if (flags.assume && flags.device.device && *flags.device.device != "cuda")
     fail_input("--assume {} is about a GPU, --device is {}: leave one out", *flags.assume,
                *flags.device.device);
-  const DeviceInfo device =
-      flags.assume ? assumed_device(*flags.assume) : open_device(options.device, options.threads)->info();
+  std::unique_ptr<Device> opened;
+  if (!flags.assume) opened = open_device(options.device, options.threads);
+  if (opened && options.allow_nondeterministic) opened->allow_nondeterministic();
+  DeviceInfo device = opened ? opened->info() : assumed_device(*flags.assume);
+  if (!opened) device.allow_nondeterministic = options.allow_nondeterministic;
   GraphOptions graph;
   graph.training = !flags.evaluation;
   graph.batch = flags.batch.value_or(spec.recipe.batch_size);
@@ -74,7 +79,16 @@ void print_plan(const InfoFlags& flags) {
   const Registry registry = Registry::with_all_providers();
   PlanOptions plan_options;
   plan_options.forced = parse_impl_choices(options.impls);
-  const Plan plan = make_plan(build_graph(spec, graph), registry, device, plan_options);
+  Plan plan = make_plan(build_graph(spec, graph), registry, device, plan_options);
+  const bool timed = leaves_to_auto(plan, plan_options);
+  if (timed && !opened)
+    fail_input("--impl auto times implementations on the device itself: leave --assume {} out",
+               *flags.assume);
+  if (timed) {
+    TimingCache times = TimingCache::of_user();
+    choose_by_time(plan, registry, *opened, plan_options, times);
+    times.save();
+  }
   if (flags.json) {
     nlohmann::json json = to_json(plan);
     json["model"] = spec.name;

@@ -168,7 +168,8 @@ class TrainRun {
     if (!request_.resumed) return;
     const RunSettings &then = request_.resumed->run, &now = trainer.settings();
     if (now.device != then.device || now.threads != then.threads || now.precision != then.precision ||
-        now.fuse != then.fuse || now.impls != then.impls)
+        now.fuse != then.fuse || now.impls != then.impls ||
+        now.allow_nondeterministic != then.allow_nondeterministic)
       printer_.line(
           fmt::format("note: the run began on {} with {} threads in {}{}: on other terms it goes on, but not "
                       "bit for bit",

@@ -67,9 +67,14 @@ void DeviceFlags::add_to(CLI::App& command) {
                      "auto, cpu, emu, cuda or cuda:N (default auto: a GPU if there is one)");
   command.add_option("--threads", threads, "CPU threads (default: all cores)");
   command
-      .add_option("--impl", impls, "Force an implementation, e.g. conv2d.forward=reference; may be repeated")
+      .add_option(
+          "--impl", impls,
+          "Force an implementation, e.g. conv2d.forward=reference, or auto: the fastest, by measuring; "
+          "may be repeated")
       ->allow_extra_args(false)
       ->take_all();
+  command.add_flag("--allow-nondeterministic", allow_nondeterministic,
+                   "Let libraries on a GPU take algorithms whose results vary from run to run");
   command.add_flag("--no-fuse", no_fuse, "Run every operation on its own");
   command.add_option("--precision", precision, "fp32, tf32 or bf16 (default fp32)");
 }
@@ -93,11 +98,13 @@ SessionOptions DeviceFlags::over(SessionOptions base) const {
   if (precision) base.precision = parse_precision(*precision);
   if (!impls.empty()) base.impls = impls;
   if (no_fuse) base.fuse = false;
+  if (allow_nondeterministic) base.allow_nondeterministic = true;
   return base;
 }
 
 SessionOptions session_options(const RunSettings& run) {
-  return {run.device, run.threads, parse_precision(run.precision), run.fuse, run.impls};
+  return {run.device, run.threads, parse_precision(run.precision),
+          run.fuse,   run.impls,   run.allow_nondeterministic};
 }
 
 void OutputFlags::add_to(CLI::App& command) {

@@ -14,12 +14,13 @@
 
 namespace quern::cli {
 
-/// Where and how to compute: --device, --threads, --impl, --no-fuse, --precision.
+/// Where and how to compute: --device, --threads, --impl, --no-fuse, --precision,
+/// --allow-nondeterministic.
 struct DeviceFlags {
   std::optional<std::string> device, precision;
   std::optional<int> threads;
   std::vector<std::string> impls;
-  bool no_fuse = false;
+  bool no_fuse = false, allow_nondeterministic = false;
 
   void add_to(CLI::App& command);
   /// The flags over `base`: the defaults, or what a checkpoint was trained with.

@@ -97,6 +97,7 @@ class CudaDevice final : public Device {
                "cudaStreamSynchronize (an earlier kernel or copy failed)");
   }
   Stream stream() noexcept override { return Stream{stream_.get()}; }
+  void allow_nondeterministic() noexcept override { info_.allow_nondeterministic = true; }
 
  private:
   /// Several devices may be open in one thread: calls go to the current one.

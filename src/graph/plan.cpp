@@ -10,6 +10,8 @@
 namespace quern {
 namespace {
 
+constexpr std::string_view kAuto = "auto";
+
 bool matches_op(const ImplChoice& choice, OpKey op) {
   return choice.op.empty() || choice.op == to_string(op.kind) || choice.op == to_string(op);
 }
@@ -29,6 +31,7 @@ const ImplChoice* forced_choice(const PlanOptions& options, OpKey op) {
 /// A forced name that no implementation of any matching operation carries is a mistake, not a refusal.
 void check_forced_names(const PlanOptions& options, const Registry& registry) {
   for (const ImplChoice& choice : options.forced) {
+    if (choice.impl == kAuto) continue;
     std::vector<std::string> known;
     bool found = false;
     for (const OpKey op : all_operations()) {
@@ -50,8 +53,9 @@ void check_forced_names(const PlanOptions& options, const Registry& registry) {
 PlannedNode choose(const Graph& graph, NodeId id, const Registry& registry, const DeviceInfo& device,
                    const PlanOptions& options) {
   const Node& node = graph.nodes[static_cast<std::size_t>(id)];
-  PlannedNode planned{id, graph.desc(node), nullptr, {}};
+  PlannedNode planned{id, graph.desc(node), nullptr, {}, {}};
   const ImplChoice* forced = forced_choice(options, node.op);
+  if (forced && forced->impl == kAuto) forced = nullptr;
   // A bare provider name for everything is a preference: operations it has no entry for keep the default
   // order.
   bool prefer_only = false;
@@ -99,6 +103,11 @@ ImplChoice parse_impl_choice(std::string_view text) {
   }
   if (choice.impl.empty()) fail_input("--impl {}: give OPERATION=PROVIDER[:NAME] or PROVIDER", text);
   return choice;
+}
+
+bool is_auto(const PlanOptions& options, OpKey op) {
+  const ImplChoice* choice = forced_choice(options, op);
+  return choice != nullptr && choice->impl == kAuto;
 }
 
 Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device, const PlanOptions& options) {
@@ -166,6 +175,12 @@ std::string format_plan(const Plan& plan) {
                     node_cost.flops / 1e6, node_cost.bytes / 1024, fmt::join(in, " "), fmt::join(out, " "));
     for (const auto& [name, reason] : node.refusals)
       text += fmt::format("     refused: {}: {}\n", name, reason);
+    if (!node.times.empty()) {
+      std::vector<std::string> times;
+      for (const auto& [name, seconds] : node.times)
+        times.push_back(fmt::format("{} {:.1f} us", name, seconds * 1e6));
+      text += fmt::format("     timed: {}\n", fmt::join(times, ", "));
+    }
   }
   text += fmt::format(
       "{} nodes on {} ({}); {:.1f} MFLOP, {:.1f} MiB moved at least a step\n"

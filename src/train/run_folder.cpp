@@ -214,12 +214,16 @@ nlohmann::json to_json(const Plan& plan) {
     nlohmann::json refusals = nlohmann::json::array();
     for (const auto& [name, reason] : planned.refusals)
       refusals.push_back({{"implementation", name}, {"reason", reason}});
+    nlohmann::json times = nlohmann::json::array();
+    for (const auto& [name, seconds] : planned.times)
+      times.push_back({{"implementation", name}, {"seconds", seconds}});
     nodes.push_back({{"name", node.name},
                      {"layer", node.layer},
                      {"op", to_string(node.op)},
                      {"phase", to_string(node.phase)},
                      {"implementation", planned.implementation->full_name()},
                      {"refusals", std::move(refusals)},
+                     {"times", std::move(times)},
                      {"inputs", operands(planned.desc.inputs)},
                      {"outputs", operands(planned.desc.outputs)}});
   }

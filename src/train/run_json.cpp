@@ -42,7 +42,8 @@ nlohmann::json to_json(const RunSettings& run) {
           {"threads", run.threads},
           {"precision", run.precision},
           {"fuse", run.fuse},
-          {"impls", run.impls}};
+          {"impls", run.impls},
+          {"allow_nondeterministic", run.allow_nondeterministic}};
 }
 
 nlohmann::json to_json(const TrainState& state) {
@@ -86,6 +87,7 @@ RunSettings parse_run_settings(std::string_view text, const std::string& where) 
   run.precision = reader.string("precision");
   run.fuse = reader.boolean("fuse", true);
   run.impls = texts(reader, "impls");
+  run.allow_nondeterministic = reader.boolean("allow_nondeterministic", false);
   run.class_names = texts(reader, "class_names");
   reader.finish();
   return run;

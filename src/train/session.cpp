@@ -32,6 +32,7 @@ Session::Session(ModelSpec spec, const SessionOptions& options)
       device_(open_device(options.device, options.threads)) {
   if (device_->info().kind == DeviceKind::cpu && options_.precision != Precision::fp32)
     fail_input("--precision {}: the CPU computes in fp32 only", to_string(options_.precision));
+  if (options_.allow_nondeterministic) device_->allow_nondeterministic();
   parse_impl_choices(options_.impls);  // a misspelt choice fails here, before any data is read
   const std::size_t bytes = static_cast<std::size_t>(layout_.total_elements) * sizeof(float);
   weights_ = Buffer(*device_, bytes);
@@ -105,8 +106,13 @@ std::unique_ptr<Executor> Session::make_executor(const GraphOptions& options, Bi
   effective.fuse = options_.fuse;
   PlanOptions plan_options;
   plan_options.forced = parse_impl_choices(options_.impls);
-  auto executor = std::make_unique<Executor>(
-      make_plan(build_graph(spec_, effective), registry_, device_->info(), plan_options), *device_);
+  Plan plan = make_plan(build_graph(spec_, effective), registry_, device_->info(), plan_options);
+  if (leaves_to_auto(plan, plan_options)) {
+    if (!times_) times_ = TimingCache::of_user();
+    choose_by_time(plan, registry_, *device_, plan_options, *times_);
+    times_->save();
+  }
+  auto executor = std::make_unique<Executor>(std::move(plan), *device_);
   if (executor->scratch_bytes() > scratch_.size()) {
     device_->synchronize(device_->stream());
     scratch_ = Buffer();  // before the larger one is asked for, so that both need not fit

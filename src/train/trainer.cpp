@@ -61,6 +61,7 @@ Trainer::Trainer(Session& session, const DeviceImages& images, RunSettings run)
   run_.threads = info.threads;
   run_.precision = to_string(session.options().precision);
   run_.fuse = session.options().fuse;
+  run_.allow_nondeterministic = session.options().allow_nondeterministic;
   run_.impls = session.options().impls;
 
   prepare(images);
