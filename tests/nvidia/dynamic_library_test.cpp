@@ -62,9 +62,10 @@ TEST_F(Search, FindsWheelsOfThePythonOnPath) {
 TEST_F(Search, SaysWhatIsMissingAndWhatToDo) {
   std::string failure;
   EXPECT_FALSE(DynamicLibrary::open(search_for("libquern-no-such.so.9"), failure));
-  EXPECT_EQ(failure,
-            "libquern-no-such.so.9 not found: install the test library, or set QUERN_TEST_LIBRARY_PATH to its "
-            "folder");
+  EXPECT_EQ(
+      failure,
+      "libquern-no-such.so.9 not found: install the test library, or set QUERN_TEST_LIBRARY_PATH to its "
+      "folder");
   setenv("QUERN_TEST_LIBRARY_PATH", "/nonexistent", 1);
   EXPECT_FALSE(DynamicLibrary::open(search_for("libquern-no-such.so.9"), failure));
   EXPECT_EQ(failure, "libquern-no-such.so.9 not found in /nonexistent (from QUERN_TEST_LIBRARY_PATH)");
