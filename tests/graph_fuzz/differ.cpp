@@ -170,7 +170,7 @@ std::vector<std::string> Differ::compare(const RandomModel& model) {
         options.batch = model.spec.recipe.batch_size;
         options.fuse = fuse;
         const Graph names = build_graph(model.spec, options);
-        NodeCheck check(names, oracle, *device);
+        GraphCheck check(names, oracle, *device);
         History got = run(model, way, registry_, *device, &check);
         counts_.nodes += check.nodes();
         if (check.fault()) return check.fault();

@@ -7,36 +7,22 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <set>
 
 #include "tests/graph_fuzz/differ.hpp"
+#include "tests/graph_fuzz/seeds.hpp"
 
 namespace quern {
 namespace {
 
 using test::random_model;
 
-struct Seeds {
-  std::uint64_t first = 1, count = 96;
-};
-
-Seeds seeds() {
-  Seeds seeds;
-  if (const char* text = std::getenv("QUERN_GRAPH_SEEDS")) {
-    char* end = nullptr;
-    seeds.first = std::strtoull(text, &end, 10);
-    seeds.count = *end == ':' ? std::strtoull(end + 1, nullptr, 10) : 1;
-  }
-  return seeds;
-}
-
 constexpr std::uint64_t kShards = 6;  // so that CTest runs them side by side
 
 class RandomGraphs : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(RandomGraphs, AgreeInEveryWay) {
-  const Seeds range = seeds();
+  const test::Seeds range = test::seeds_from("QUERN_GRAPH_SEEDS", 96);
   test::Differ differ;
   for (std::uint64_t i = GetParam(); i < range.count; i += kShards) {
     const test::RandomModel model = random_model(range.first + i);

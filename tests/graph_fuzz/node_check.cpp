@@ -3,27 +3,10 @@
 #include <cmath>
 
 #include "check/compare.hpp"
-#include "check/descs.hpp"
 #include "quern/error.hpp"
 #include "quern/philox.hpp"
 
 namespace quern::test {
-namespace {
-
-check::Case case_of(const PlannedNode& node) {
-  return {"graph", node.desc, check::Flavor::plain};
-}
-
-/// The image that a fused batch norm pools, for judging its argmax; empty where nothing is pooled.
-std::optional<check::HostTensor> normalised_image(const OpDesc& desc, const check::Operands& inputs,
-                                                  const check::Oracle& oracle) {
-  if (desc.op != OpKey{OpKind::batchnorm, Direction::forward} || !desc.as<BatchNormAttrs>().pool) return {};
-  BatchNormAttrs attrs = desc.as<BatchNormAttrs>();
-  attrs.pool = attrs.relu = false;
-  return oracle.run(check::batchnorm_desc(Direction::forward, desc.inputs[0].shape, attrs), inputs)[0];
-}
-
-}  // namespace
 
 check::Operands Operands::read(const std::vector<TensorDesc>& descs, std::span<void* const> addresses) const {
   check::Operands tensors;
@@ -36,21 +19,20 @@ check::Operands Operands::read(const std::vector<TensorDesc>& descs, std::span<v
   return tensors;
 }
 
-void NodeCheck::after(const PlannedNode& node, const RunArgs& args) {
+void GraphCheck::after(const PlannedNode& node, const RunArgs& args) {
   operands_.after(node, args);
   ++nodes_;
   if (fault_) return;
-  const check::Case c = case_of(node);
   const check::Operands expected = oracle_.run(node.desc, operands_.inputs());
-  const check::Solved solved{c, check::Tier::random, Precision::fp32, operands_.inputs(), expected};
-  const auto image = normalised_image(node.desc, operands_.inputs(), oracle_);
+  const check::Solved solved{node.desc, check::Tier::random, operands_.inputs(), expected};
+  const check::HostTensor image = check::normalised_image(node.desc, operands_.inputs(), oracle_);
   const check::SlotNames names = check::slot_names(node.desc);
   for (std::size_t slot = 0; slot < expected.size(); ++slot) {
     const check::HostTensor& got = operands_.outputs()[slot];
     const check::Limits limits = check::limits_for(solved, slot, node.implementation->exact);
     const check::Comparison comparison =
-        image && names.outputs[slot].name == "argmax"
-            ? check::compare_argmax({node.desc, operands_.inputs()[0], operands_.inputs()[1], *image,
+        !image.bytes.empty() && names.outputs[slot].name == "argmax"
+            ? check::compare_argmax({node.desc, operands_.inputs()[0], operands_.inputs()[1], image,
                                      check::limits_for(solved, 0, node.implementation->exact)},
                                     expected[slot], got)
                   .comparison
@@ -68,9 +50,7 @@ void NodeCheck::after(const PlannedNode& node, const RunArgs& args) {
 
 void Disturbance::after(const PlannedNode& node, const RunArgs& args) {
   operands_.after(node, args);
-  const check::Case c = case_of(node);
-  const check::Solved solved{c, check::Tier::random, Precision::fp32, operands_.inputs(),
-                             operands_.outputs()};
+  const check::Solved solved{node.desc, check::Tier::random, operands_.inputs(), operands_.outputs()};
   for (std::size_t slot = 0; slot < operands_.outputs().size(); ++slot) {
     if (node.desc.outputs[slot].dtype != DType::f32) continue;
     const check::Limits limits = check::limits_for(solved, slot, /*exact_algorithm=*/true);

@@ -28,9 +28,9 @@ class Operands {
 };
 
 /// Runs the reference on the inputs every node had, and holds its outputs to the table's limits.
-class NodeCheck final : public NodeObserver {
+class GraphCheck final : public NodeObserver {
  public:
-  NodeCheck(const Graph& graph, const check::Oracle& oracle, Device& device)
+  GraphCheck(const Graph& graph, const check::Oracle& oracle, Device& device)
       : graph_(graph), oracle_(oracle), operands_(device) {}
   void before(const PlannedNode& node, const RunArgs& args) override { operands_.before(node, args); }
   void after(const PlannedNode& node, const RunArgs& args) override;
