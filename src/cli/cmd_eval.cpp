@@ -6,6 +6,7 @@
 #include "cli/progress.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
+#include "quern/report.hpp"
 #include "quern/safetensors.hpp"
 #include "quern/version.hpp"
 
@@ -21,18 +22,6 @@ struct EvalFlags {
   DeviceFlags device;
   OutputFlags output;
 };
-
-/// counts[label][predicted]; the first maximum wins a tie, as in training.
-std::vector<std::vector<std::int64_t>> confusion_matrix(const Evaluation& evaluation, const Split& images) {
-  const auto classes = static_cast<std::size_t>(evaluation.classes);
-  std::vector counts(classes, std::vector<std::int64_t>(classes));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(evaluation.count); ++i) {
-    const auto row = evaluation.logits.begin() + static_cast<std::ptrdiff_t>(i * classes);
-    const auto best = std::max_element(row, row + evaluation.classes) - row;
-    ++counts[images.labels[i]][static_cast<std::size_t>(best)];
-  }
-  return counts;
-}
 
 std::int64_t total(const std::vector<std::int64_t>& row) {
   std::int64_t sum = 0;

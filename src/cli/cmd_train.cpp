@@ -12,8 +12,10 @@
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/file.hpp"
+#include "quern/report.hpp"
 #include "quern/trainer.hpp"
 #include "quern/version.hpp"
+#include "report/run_recorder.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_json.hpp"
 #include "train/run_saver.hpp"
@@ -25,13 +27,23 @@ namespace {
 /// Prints, records and saves; asks the trainer to stop when a signal came.
 class RunObserver final : public TrainObserver {
  public:
-  RunObserver(Trainer& trainer, ProgressPrinter& printer, RunSaver* saver, std::int64_t epochs)
-      : trainer_(trainer), printer_(printer), saver_(saver), epochs_(epochs) {}
+  RunObserver(Trainer& trainer, ProgressPrinter& printer, RunSaver* saver, std::int64_t epochs,
+              const RunFolder* folder)
+      : trainer_(trainer), printer_(printer), saver_(saver), epochs_(epochs) {
+    if (folder != nullptr)
+      record([&] { recorder_.emplace(folder->path(), trainer.steps_per_epoch(), trainer.state().step); });
+  }
 
-  void on_progress(const TrainProgress& progress) override { printer_.update(progress); }
+  void on_progress(const TrainProgress& progress) override {
+    printer_.update(progress);
+    if (recorder_) record([&] { recorder_->progress(progress); });
+  }
   void on_epoch(const EpochResult& result) override {
     printer_.line(format_epoch(result, epochs_));
-    if (saver_ != nullptr) saver_->epoch(result, trainer_.checkpoint());
+    if (saver_ == nullptr) return;
+    Checkpoint checkpoint = trainer_.checkpoint();
+    if (recorder_) record([&] { recorder_->epoch(result, checkpoint); });
+    saver_->epoch(result, std::move(checkpoint));
   }
   bool stop_requested() override {
     if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
@@ -41,10 +53,23 @@ class RunObserver final : public TrainObserver {
   double startup_seconds() const { return std::max(0.0, startup_seconds_); }
 
  private:
+  /// A disk that cannot take the curves does not end the run: they stop.
+  template <class Action>
+  void record(Action action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::device) throw;
+      recorder_.reset();
+      printer_.line(fmt::format("note: {}; the curves of this run end here", error.what()));
+    }
+  }
+
   Trainer& trainer_;
   ProgressPrinter& printer_;
   RunSaver* saver_;
   std::int64_t epochs_;
+  std::optional<RunRecorder> recorder_;
   double startup_seconds_ = -1;
 };
 
@@ -81,7 +106,8 @@ class TrainRun {
     }
     print_header(trainer);
 
-    RunObserver observer(trainer, printer_, saver_ ? &*saver_ : nullptr, request_.spec.recipe.epochs);
+    RunObserver observer(trainer, printer_, saver_ ? &*saver_ : nullptr, request_.spec.recipe.epochs,
+                         folder_ ? &*folder_ : nullptr);
     std::optional<StepCheck> check;
     if (request_.check_every > 0) check.emplace(session_, trainer, request_.check_every);
     const StopReason reason = train(trainer, observer, check);
@@ -251,7 +277,8 @@ class TrainRun {
     const std::int64_t limit = request_.run.limit_test, count = data_.test.count;
     const DeviceImages images(session_, data_.test, "the test set");
     const Evaluation test =
-        Evaluator(session_, images, first_indices(limit > 0 ? std::min(limit, count) : count)).run();
+        Evaluator(session_, images, first_indices(limit > 0 ? std::min(limit, count) : count))
+            .run(/*keep_logits=*/folder_.has_value());
     result["test_accuracy"] = test.accuracy;
     result["test_loss"] = test.loss;
 
@@ -266,7 +293,11 @@ class TrainRun {
     printer_.line(fmt::format(
         "test accuracy {} ({} of {}), loss {:.5f}{}", percent(test.accuracy), test.correct, test.count,
         test.loss, chosen.empty() ? "" : fmt::format(", with the weights of epoch {}", state.best_epoch)));
-    if (folder_ && !unsaved_) printer_.line(fmt::format("saved in {}", folder_->path().string()));
+    if (folder_ && !unsaved_) {
+      write_report(test);
+      printer_.line(fmt::format("saved in {}{}", folder_->path().string(),
+                                unsaved_ ? "" : "; look at its report.html"));
+    }
     if (!std::isfinite(test.loss)) {
       fmt::print(stderr, "quern: the test loss is not finite: lower --lr or set --clip-norm\n");
       return exit_status(ErrorKind::check);
@@ -275,6 +306,18 @@ class TrainRun {
     fmt::print(stderr, "quern: test accuracy {:.4f} is below the required {:.4f}\n", test.accuracy,
                *request_.required_accuracy);
     return exit_status(ErrorKind::check);
+  }
+
+  void write_report(const Evaluation& test) {
+    const fs::path& folder = folder_->path();
+    try {
+      save_test_record(folder / "test.json",
+                       make_test_record(test, data_.test, data_.name, data_.class_names));
+      write_file_atomically(folder / "report.html", render_report({&folder, 1}));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::device) throw;
+      unsaved_ = error;
+    }
   }
 
   const InterruptGuard guard_;

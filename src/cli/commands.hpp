@@ -17,6 +17,7 @@ void add_check(CLI::App& app, int& status);
 void add_export(CLI::App& app, int& status);
 void add_import(CLI::App& app, int& status);
 void add_info(CLI::App& app, int& status);
+void add_report(CLI::App& app, int& status);
 void add_models(CLI::App& app, int& status);
 
 }  // namespace quern::cli

@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
 #endif
   quern::cli::add_export(app, status);
   quern::cli::add_import(app, status);
+  quern::cli::add_report(app, status);
   quern::cli::add_info(app, status);
   quern::cli::add_models(app, status);
   try {

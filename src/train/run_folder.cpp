@@ -139,7 +139,7 @@ RunFolder RunFolder::create_at(const fs::path& path) {
 }
 
 RunFolder RunFolder::reopen(const fs::path& path, std::int64_t epoch) {
-  for (const char* name : {"metrics.csv", "metrics.jsonl"}) {
+  for (const char* name : {"metrics.csv", "metrics.jsonl", "progress.jsonl"}) {
     std::error_code ignored;
     if (fs::exists(path / name, ignored))
       write_file_atomically(path / name,

@@ -1,7 +1,7 @@
 #pragma once
 
-/// What a run leaves behind: config.json, plan.json, metrics.csv, metrics.jsonl, last.safetensors,
-/// best.safetensors.
+/// What a run leaves behind: config.json, plan.json, metrics.csv, metrics.jsonl, progress.jsonl,
+/// last.safetensors, best.safetensors.
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
