@@ -29,7 +29,7 @@ namespace {
 template <class T, int width>
 __global__ void __launch_bounds__(kNormThreads)
     partial_moments_kernel(const T* x, float* partials, std::int64_t rows, int channels, RowTiling tiling) {
-  const RowLane lane(tiling, rows, channels);
+  const RowLane lane(tiling, rows, channels, static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y));
   Pack<width> first{}, sum{}, squares{};
   int count = 0;
   join_stream();

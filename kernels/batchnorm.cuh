@@ -82,7 +82,9 @@ struct BatchNormBackwardArgs {
   void* dx = nullptr;                    ///< like x
   float* dgamma = nullptr;
   float* dbeta = nullptr;
-  float* workspace = nullptr;  ///< batchnorm_workspace() bytes, for rows of dy
+  float* workspace = nullptr;    ///< batchnorm_workspace() bytes, for rows of dy
+  unsigned* counters = nullptr;  ///< one: the barrier between the phases; zero before and after
+  int multiprocessors = 1;
   std::int64_t rows = 0;
   int channels = 0;
   DType type = DType::f32;  ///< of dy, x, y and dx

@@ -18,12 +18,14 @@ struct RowLane {
   std::int64_t row_begin, row_end;
   bool active;  // has channels at all
 
-  __device__ __forceinline__ RowLane(const RowTiling& tiling, std::int64_t rows, int channels) {
+  /// In the part `group` along the channels and `row_block` along the rows.
+  __device__ __forceinline__ RowLane(const RowTiling& tiling, std::int64_t rows, int channels, int group,
+                                     int row_block) {
     const int lane = static_cast<int>(threadIdx.x) % tiling.lanes;
-    channel = (static_cast<int>(blockIdx.x) * tiling.lanes + lane) * tiling.width;
+    channel = (group * tiling.lanes + lane) * tiling.width;
     row_lane = static_cast<int>(threadIdx.x) / tiling.lanes;
     row_step = kNormThreads / tiling.lanes;
-    const std::int64_t first = static_cast<std::int64_t>(blockIdx.y) * tiling.rows_per_block;
+    const std::int64_t first = static_cast<std::int64_t>(row_block) * tiling.rows_per_block;
     row_begin = first + row_lane;
     row_end = first + tiling.rows_per_block < rows ? first + tiling.rows_per_block : rows;
     active = channel < channels;

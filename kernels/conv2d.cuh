@@ -1,8 +1,8 @@
 #pragma once
 
-/// Two-dimensional convolution. Contracts of conv2d.forward, conv2d.backward_data and conv2d.backward_weights
-/// in quern/op.hpp; activations NHWC, weights KRSC, weights and their gradients fp32. Outputs are
-/// overwritten.
+/// Two-dimensional convolution. Contracts of conv2d.forward, conv2d.backward_data, conv2d.backward_weights
+/// and conv2d.backward (both gradients in one launch, by implicit products) in quern/op.hpp; activations
+/// NHWC, weights KRSC, weights and their gradients fp32. Outputs are overwritten.
 ///
 /// Kernels, by what they serve (the refusals are in src/providers/custom/conv2d.cpp):
 ///
@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/dataset.hpp"
 #include "kernels/gemm/plan.hpp"
 #include "kernels/launcher.hpp"
 
@@ -40,9 +41,17 @@ struct Conv2dShape {
   std::int64_t patch() const { return std::int64_t{r} * s * (c / groups); }
 };
 
+/// Images that are gathered: by the direct and the general kernels, forward and backward_weights.
+struct GatheredImages {
+  Dataset dataset;
+  bool gather = false;         ///< dataset.values will not be null, and x is
+  float mean = 0, stddev = 1;  ///< x = (pixel / 255 - mean) / stddev, stored as x_bf16 says
+};
+
 struct Conv2dForwardArgs {
   Conv2dShape shape;
   const void* x = nullptr;
+  GatheredImages images;
   const float* w = nullptr;
   const float* bias = nullptr;  ///< [k] or null
   void* y = nullptr;
@@ -71,12 +80,22 @@ struct Conv2dBackwardWeightsArgs {
   Conv2dShape shape;
   const void* dy = nullptr;
   const void* x = nullptr;
+  GatheredImages images;
   float* dw = nullptr;
   float* dbias = nullptr;  ///< [k] or null
   bool with_bias = false;  ///< dbias will not be null
   bool dy_bf16 = false, x_bf16 = false;
   GemmPlan plan;
   float* workspace = nullptr;
+  unsigned* counters = nullptr;
+};
+
+/// Both gradients in one launch.
+struct Conv2dBackwardArgs {
+  Conv2dBackwardDataArgs data;
+  Conv2dBackwardWeightsArgs weights;  ///< cut into the same tile as data
+  bool masked = false;                ///< data.x will not be null
+  float* workspace = nullptr;         ///< of both; those of `data` and `weights` are not looked at
   unsigned* counters = nullptr;
 };
 
@@ -123,6 +142,13 @@ inline std::size_t conv2d_backward_weights_workspace(const Conv2dBackwardWeights
 }
 inline std::size_t conv2d_backward_weights_counters(const Conv2dBackwardWeightsArgs& args) {
   return split_counters(conv2d_backward_weights_problem(args.shape, 1), args.plan);
+}
+
+inline std::size_t conv2d_backward_workspace(const Conv2dBackwardArgs& args) {
+  return conv2d_backward_data_workspace(args.data) + conv2d_backward_weights_workspace(args.weights);
+}
+inline std::size_t conv2d_backward_counters(const Conv2dBackwardArgs& args) {
+  return conv2d_backward_data_counters(args.data) + conv2d_backward_weights_counters(args.weights);
 }
 
 // How the direct kernels are cut up. A thread has four neighbouring filters; `quads` threads side by side
@@ -205,5 +231,9 @@ QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_tf32, Conv2dBackwardWeightsArgs);
 QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_bf16, Conv2dBackwardWeightsArgs);
 QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_direct, Conv2dBackwardWeightsArgs);
 QUERN_DECLARE_LAUNCHER(conv2d_backward_weights_general, Conv2dBackwardWeightsArgs);
+
+QUERN_DECLARE_LAUNCHER(conv2d_backward_fp32, Conv2dBackwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_tf32, Conv2dBackwardArgs);
+QUERN_DECLARE_LAUNCHER(conv2d_backward_bf16, Conv2dBackwardArgs);
 
 }  // namespace quern::kernels

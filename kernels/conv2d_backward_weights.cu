@@ -21,112 +21,31 @@
 //   tf32    48 43 20    72 59 12    80 57 12   132 81  8
 //   bf16    48 23 36    92 31 20    96 30 20   127 42 16
 
-#include "kernels/gemm/conv2d.cuh"
+#include "kernels/gemm/backward_weights.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
 
 namespace {
 
-template <class T>
-struct BackwardWeightsParams {
-  const T* dy;
-  Image<T> x;
-  PatchGrid grid;
-  int origin_h, origin_w;
-  TapGrid taps;
-  float* dw;
-  float* dbias;  // or null
-  int filters, columns;
-  bool vector;
-  SplitMerge merge;
-};
-
-// A: dy [K, N*P*Q]; B: patches of x [N*P*Q, R*S*C]; D: dw [K, R*S*C]. Grid: tiles of filters, tiles of
-// weights, splits of N*P*Q. The first column of blocks adds up dy's columns as they pass by: the bias'
-// gradient.
+// Grid: tiles of filters, tiles of weights, splits of N*P*Q.
 template <class Math, class TileShape, bool aligned>
 __global__ void __launch_bounds__(TileShape::kThreads) implicit_gemm_backward_weights_kernel(
     const __grid_constant__ BackwardWeightsParams<typename Math::Activation> p) {
-  using T = typename Math::Activation;
-  constexpr int kAccess = aligned ? kChunkOf<T> : 1;
-  using OperandA = GradientColumns<T, kAccess, TileShape, Math::kActivationPadding>;
-  using OperandB = PatchColumns<T, kAccess, TileShape, Math::kActivationPadding>;
-  using Multiply =
-      typename Math::template Multiply<TileShape, typename OperandA::Layout, typename OperandB::Layout, true>;
-  DynamicShared shared;
-  T* const a_tiles = shared.take<T, 128>(TileShape::kStages * OperandA::Layout::kElements);
-  T* const b_tiles = shared.take<T, 128>(TileShape::kStages * OperandB::Layout::kElements);
   QUERN_SHARED(taps, Tap[kMaxTaps]);
-
-  const int thread = static_cast<int>(threadIdx.x);
-  const int tile_m = static_cast<int>(blockIdx.x), tile_n = static_cast<int>(blockIdx.y);
-  const int split = static_cast<int>(blockIdx.z);
-  const int first_filter = tile_m * TileShape::kM, first_column = tile_n * TileShape::kN;
-  const bool with_bias = p.dbias != nullptr && tile_n == 0;
-  fill_taps(taps, p.taps, p.x.width, p.x.channels.divisor(), p.taps.count_w);
-  __syncthreads();
-  const OperandA a(p.dy, p.filters, p.grid.pixels, first_filter, thread);
-  const OperandB b(p.x, p.grid, p.origin_h, p.origin_w, taps, p.columns, first_column, thread);
-  Multiply multiply;
-  const StepRange steps(p.grid.pixels, split, p.merge.tree.count);
-  const bool adds_rows = with_bias && multiply.at().warp_n == 0;
-  main_loop<TileShape>(a, b, multiply, a_tiles, b_tiles, steps.first * kStepDepth, steps.count, adds_rows);
-
-  float row_sums[Multiply::kRows];
-#pragma unroll
-  for (int i = 0; i < Multiply::kRows; ++i) row_sums[i] = multiply.row_sum(i);
-  if (p.merge.tree.count > 1) {
-    const int tile = tile_n * static_cast<int>(gridDim.x) + tile_m;
-    if (!SplitMerger<TileShape, Multiply>(p.merge, tile, tile_m, with_bias).merge(multiply, row_sums, split))
-      return;
-  }
-
-#pragma unroll
-  for (int i = 0; i < Multiply::kRows; ++i) {
-    const int filter = first_filter + multiply.row(i);
-    if (filter >= p.filters) continue;
-    if (adds_rows && multiply.at().member == 0) p.dbias[filter] = row_sums[i];
-#pragma unroll
-    for (int j = 0; j < Multiply::kGroups; ++j) {
-      const int column = first_column + multiply.column(j);
-      if (column >= p.columns) continue;
-      float values[Multiply::kVector];
-#pragma unroll
-      for (int v = 0; v < Multiply::kVector; ++v) values[v] = multiply.value(i, j, v);
-      store_vector(p.dw + static_cast<std::int64_t>(filter) * p.columns + column, values, p.vector,
-                   p.columns - column);
-    }
-  }
+  backward_weights_block<Math, TileShape, aligned>(p, BlockPlace::of_grid(), taps);
 }
 
 template <class Math>
 void backward_weights(const Conv2dBackwardWeightsArgs& args, Stream stream) {
   using T = typename Math::Activation;
-  const Conv2dShape& s = args.shape;
-  BackwardWeightsParams<T> p{};
-  p.dy = static_cast<const T*>(args.dy);
-  p.x = {static_cast<const T*>(args.x), s.h, s.w, FastDivmod(s.c)};
-  p.grid = {FastDivmod(s.p * s.q), FastDivmod(s.q), static_cast<int>(s.pixels()), s.stride_h, s.stride_w};
-  p.origin_h = -s.pad_top;
-  p.origin_w = -s.pad_left;
-  p.taps = {s.r, s.s, s.dilation_h, s.dilation_w};
-  p.dw = args.dw;
-  p.dbias = args.dbias;
-  p.filters = s.k;
-  p.columns = static_cast<int>(s.patch());
-  p.vector = p.columns % 4 == 0;
-  const GemmProblem problem = conv2d_backward_weights_problem(s, kChunkOf<T>);
+  const GemmProblem problem = conv2d_backward_weights_problem(args.shape, kChunkOf<T>);
   const GemmPlan& plan = args.plan;
-  p.merge = WorkspaceCutter(args.workspace, args.counters).splits(problem, plan, args.dbias != nullptr);
-
   for_tile(plan.tile, problem.aligned, [&]<class TileShape, bool is_aligned>() {
-    constexpr int kAccess = is_aligned ? kChunkOf<T> : 1;
-    using A = GradientColumns<T, kAccess, TileShape, Math::kActivationPadding>;
-    using B = PatchColumns<T, kAccess, TileShape, Math::kActivationPadding>;
     const dim3 grid(static_cast<unsigned>(tiles_m(problem, plan.tile)),
                     static_cast<unsigned>(tiles_n(problem, plan.tile)), static_cast<unsigned>(plan.splits));
-    launch(QUERN_KERNEL(implicit_gemm_backward_weights_kernel<Math, TileShape, is_aligned>), grid,
-           TileShape::kThreads, shared_bytes<A, B, TileShape>(), stream, p);
+    launch_dependent(QUERN_KERNEL(implicit_gemm_backward_weights_kernel<Math, TileShape, is_aligned>), grid,
+                     TileShape::kThreads, BackwardWeightsOperands<Math, TileShape, is_aligned>::kSharedBytes,
+                     stream, backward_weights_params<T>(args));
   });
 }
 

@@ -12,6 +12,7 @@
 // ends here, do R*S multiply-adds an output and are bound by those reads.
 
 #include "kernels/conv2d.cuh"
+#include "kernels/gather.cuh"
 #include "kernels/gemm/math.cuh"
 
 namespace quern::kernels::QUERN_TARGET {
@@ -22,6 +23,22 @@ constexpr int kThreads = 256;
 
 using Index = std::int64_t;
 
+/// Activations of images in their dataset, `image` bytes each, as if they stood one behind the other.
+struct GatheredSource {
+  Dataset dataset;
+  float mean, stddev;
+  Index image;
+  bool is_bf16;
+  __device__ __forceinline__ float operator[](Index i) const {
+    const Index from = dataset_index(dataset, static_cast<int>(i / image)) * image + i % image;
+    const float x = normalised(dataset.values[from], mean, stddev);
+    return is_bf16 ? to_float(to_bf16(x)) : x;
+  }
+};
+GatheredSource gathered_source(const GatheredImages& images, const Conv2dShape& s, bool is_bf16) {
+  return {images.dataset, images.mean, images.stddev, static_cast<Index>(s.h) * s.w * s.c, is_bf16};
+}
+
 unsigned blocks_for(Index work, Index per_block) {
   return static_cast<unsigned>(ceil_div(work, per_block));
 }
@@ -31,9 +48,9 @@ __device__ __forceinline__ Index global_thread() {
 }
 
 // y [N, P, Q, K], one element a thread.
+template <class X>
 __global__ void __launch_bounds__(kThreads)
-    forward_general_kernel(Conv2dShape s, Source x, const float* w, const float* bias, Destination y,
-                           bool relu) {
+    forward_general_kernel(Conv2dShape s, X x, const float* w, const float* bias, Destination y, bool relu) {
   const Index i = global_thread();
   if (i >= static_cast<Index>(s.n) * s.p * s.q * s.k) return;
   const int k = static_cast<int>(i % s.k), q = static_cast<int>(i / s.k % s.q);
@@ -129,8 +146,9 @@ __device__ __forceinline__ float add_shares(float part) {
 }
 
 // dw [K, R, S, C / G], kWeights neighbours a block; its warps share the pixels N*P*Q.
+template <class X>
 __global__ void __launch_bounds__(kThreads, 1)
-    backward_weights_general_kernel(Conv2dShape s, Source dy, Source x, float* dw) {
+    backward_weights_general_kernel(Conv2dShape s, Source dy, X x, float* dw) {
   const int channels = s.c / s.groups, filters = s.k / s.groups;
   const int share = static_cast<int>(threadIdx.x) / kWeights;
   const Index weight = static_cast<Index>(blockIdx.x) * kWeights + threadIdx.x % kWeights;
@@ -173,8 +191,15 @@ __global__ void __launch_bounds__(kThreads)
 
 void conv2d_forward_general(const Conv2dForwardArgs& args, Stream stream) {
   const Conv2dShape& s = args.shape;
-  launch(QUERN_KERNEL(forward_general_kernel), blocks_for(s.pixels() * s.k, kThreads), kThreads, 0, stream, s,
-         Source{args.x, args.x_bf16}, args.w, args.bias, Destination{args.y, args.y_bf16}, args.relu);
+  const auto forward = [&](auto kernel, auto x) {
+    launch(kernel, blocks_for(s.pixels() * s.k, kThreads), kThreads, 0, stream, s, x, args.w, args.bias,
+           Destination{args.y, args.y_bf16}, args.relu);
+  };
+  if (args.images.gather)
+    forward(QUERN_KERNEL(forward_general_kernel<GatheredSource>),
+            gathered_source(args.images, s, args.x_bf16));
+  else
+    forward(QUERN_KERNEL(forward_general_kernel<Source>), Source{args.x, args.x_bf16});
   if (args.stats == nullptr) return;
   launch(QUERN_KERNEL(column_stats_general_kernel), static_cast<unsigned>(s.k), kThreads, 0, stream,
          Source{args.y, args.y_bf16}, s.pixels(), s.k, args.stats);
@@ -190,8 +215,15 @@ void conv2d_backward_data_general(const Conv2dBackwardDataArgs& args, Stream str
 
 void conv2d_backward_weights_general(const Conv2dBackwardWeightsArgs& args, Stream stream) {
   const Conv2dShape& s = args.shape;
-  launch(QUERN_KERNEL(backward_weights_general_kernel), blocks_for(s.k * s.patch(), kWeights), kThreads, 0,
-         stream, s, Source{args.dy, args.dy_bf16}, Source{args.x, args.x_bf16}, args.dw);
+  const auto to_weights = [&](auto kernel, auto x) {
+    launch(kernel, blocks_for(s.k * s.patch(), kWeights), kThreads, 0, stream, s,
+           Source{args.dy, args.dy_bf16}, x, args.dw);
+  };
+  if (args.images.gather)
+    to_weights(QUERN_KERNEL(backward_weights_general_kernel<GatheredSource>),
+               gathered_source(args.images, s, args.x_bf16));
+  else
+    to_weights(QUERN_KERNEL(backward_weights_general_kernel<Source>), Source{args.x, args.x_bf16});
   if (args.dbias == nullptr) return;
   launch(QUERN_KERNEL(column_sums_general_kernel), blocks_for(s.k, kWeights), kThreads, 0, stream,
          Source{args.dy, args.dy_bf16}, s.pixels(), s.k, args.dbias);

@@ -21,6 +21,9 @@
 /// on sm_90 and later they start while the kernel before them ends, unless set_programmatic_launch(false)
 /// (launcher.hpp).
 ///
+/// launch_phases(Phases<Sum, Merge, Apply>{}, ...) launches one kernel whose phases all blocks enter together
+/// (a cooperative launch; three launches for the emulator, whose ends are the barriers).
+///
 /// `launch` checks the launch and throws quern::Error with the kernel's name. Dynamic shared memory above 48
 /// KiB is asked for by it.
 

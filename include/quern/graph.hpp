@@ -101,6 +101,9 @@ struct GraphOptions {
   std::int64_t order_length = 60000;    ///< entries of the external `order` value
   Precision precision = Precision::fp32;
   bool fuse = true;
+  /// With `fuse`: also merge nodes that share a launch without sharing their work, for devices on which a
+  /// launch costs more than most nodes of a small step (see wants_few_launches() in plan.hpp).
+  bool few_launches = false;
   bool in_place = true;
 };
 
@@ -134,6 +137,8 @@ void add_backward(Graph& graph);
 void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout);
 /// Merges neighbours into fused nodes; returns how many nodes it removed.
 int fuse(Graph& graph);
+/// Merges nodes so that one kernel can serve both, after fuse(); returns how many nodes it removed.
+int merge_launches(Graph& graph);
 /// Lets element-wise nodes write over an operand that nobody reads afterwards.
 int mark_in_place(Graph& graph);
 

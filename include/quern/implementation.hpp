@@ -52,6 +52,11 @@ struct Implementation {
   /// algorithms that transform their operands (Winograd, FFT): `quern check` then compares within a wider
   /// tolerance only.
   bool exact = true;
+  /// Knows the attributes of merged nodes (is_merged() in op.hpp). Where false, Registry::add() has it refuse
+  /// them: who knows nothing of them never takes a dataset for a batch.
+  bool merges = false;
+  /// Kernels that a run launches, for an operation that is not refused; one where empty.
+  std::function<int(const OpDesc&, const DeviceInfo&)> launches = {};
 
   /// "custom:implicit_gemm_tf32"
   std::string full_name() const { return std::string(to_string(provider)) + ":" + name; }
@@ -71,6 +76,15 @@ class Registry {
  private:
   std::map<OpKey, std::vector<Implementation>> tables_;
 };
+
+/// Adds "pair" to the tables of conv2d.backward and dense.backward: it serves the operation by what this
+/// provider has for backward_data and backward_weights on this device, the first of each that does not
+/// refuse, run one after the other; it launches what both launch. To be called when those are in the tables.
+void add_backward_pairs(Registry& registry, Provider provider, DeviceKind device);
+
+/// The halves of a conv2d.backward or dense.backward, as operations of their own.
+OpDesc backward_data_half(const OpDesc& desc);
+OpDesc backward_weights_half(const OpDesc& desc);
 
 /// Has every Registry::with_all_providers() to come call `add` at its end: for programs with kernels of their
 /// own, which

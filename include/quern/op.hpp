@@ -18,9 +18,13 @@
 ///                           out y[N,P,Q,K], [stats[2,K]: stats]
 ///   conv2d.backward_data    in  dy[N,P,Q,K], w[K,R,S,C/G], [x[N,H,W,C]: mask]     out dx[N,H,W,C]
 ///   conv2d.backward_weights in  dy[N,P,Q,K], x[N,H,W,C]            out dw[K,R,S,C/G], [dbias[K]: bias]
+///   conv2d.backward         in  dy[N,P,Q,K], x[N,H,W,C], w[K,R,S,C/G]
+///                           out dx[N,H,W,C], dw[K,R,S,C/G], [dbias[K]: bias]       (both of the above in
+///                           one)
 ///   dense.forward           in  x[N,C], w[K,C], [bias[K]: bias]    out y[N,K], [stats[2,K]: stats]
 ///   dense.backward_data     in  dy[N,K], w[K,C], [x[N,C]: mask]    out dx[N,C]
 ///   dense.backward_weights  in  dy[N,K], x[N,C]                    out dw[K,C], [dbias[K]: bias]
+///   dense.backward          in  dy[N,K], x[N,C], w[K,C]            out dx[N,C], dw[K,C], [dbias[K]: bias]
 ///   batchnorm.forward       in  x[..,C], gamma[C], beta[C], running_mean[C]*, running_var[C]*,
 ///                               [stats[2,C]: stats]
 ///                           out y[..,C] or pooled y[N,P,Q,C], saved[2,C], running_mean[C]*, running_var[C]*,
@@ -40,7 +44,8 @@
 ///   dropout.forward         in  x, step        out y
 ///   dropout.backward        in  dy, step       out dx      (the mask is drawn again, never stored)
 ///   add.forward             in  a, b           out y       (relu attribute: y = max(a + b, 0))
-///   softmax_xent.forward    in  logits[N,C], labels i32[N]         out loss[N], [dlogits[N,C]: gradient]
+///   softmax_xent.forward    in  logits[N,C], labels i32[N], [metrics f64[4]*: metrics]
+///                           out loss[N], [dlogits[N,C]: gradient], [metrics f64[4]*: metrics]
 ///   metrics.forward         in  loss[N], logits[N,C], labels i32[N], metrics f64[4]*
 ///                           out metrics f64[4]*            (Metrics: sums since the last reset)
 ///   optimizer.forward       in  step, grads[T], params[T]*, [slot1[T]*], [slot2[T]*]
@@ -60,11 +65,16 @@
 ///                 r * S + s of the first maximum inside the window (padding never wins; a NaN in the window
 ///                 wins, the first one), so windows have at most 256 elements.
 ///   relu          max(x, 0), fused or not; a NaN stays NaN, so that it is seen downstream.
+///   gather        conv2d.forward, conv2d.backward_weights: x is not stored. Its slot gives way to three,
+///   images
+///                 u8[M,H,W,C], order u32[L] and step, and x is what input_batch.forward makes of them
+///                 without augmentation, in the type of the activations. softmax_xent.forward: labels
+///                 likewise gives way to labels u8[M], order u32[L] and step.
 ///   mask          the gradient written is multiplied by (operand > 0), the operand being the producer's own
 ///                 forward input (for max-pooling: its output), which is a ReLU's result: the ReLU's
-///                 backward, fused. For batchnorm.backward `mask` uses x, already a slot. y: relu masks dy by
-///                 (y > 0) before anything else (a ReLU after the normalisation); with pool, y is the pooled
-///                 y.
+///                 backward, fused. For every `backward` that has x as a slot already, `mask` uses that one.
+///                 y: relu masks dy by (y > 0) before anything else (a ReLU after the normalisation); with
+///                 pool, y is the pooled y.
 ///   accumulation  outputs are overwritten, never accumulated into.
 ///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand
 ///   (add:
@@ -137,7 +147,7 @@ struct StepScalars {
 };
 static_assert(sizeof(StepScalars) == 64);
 
-/// What the `metrics` node accumulates; an f64[4] tensor on the device.
+/// What `metrics` accumulates, the operation or the attribute; an f64[4] tensor on the device.
 struct Metrics {
   double loss_sum = 0;
   double correct = 0;    ///< top-1 hits; the first maximum wins a tie, a NaN among the logits is a miss
@@ -181,9 +191,11 @@ struct Conv2dAttrs {
   int dilation_h = 1, dilation_w = 1;
   int groups = 1;
   bool bias = false;
-  bool relu = false;   ///< forward: y = max(y, 0), before statistics
-  bool stats = false;  ///< forward: also write per-channel statistics of y
-  bool mask = false;   ///< backward_data: multiply dx by (x > 0)
+  bool relu = false;           ///< forward: y = max(y, 0), before statistics
+  bool stats = false;          ///< forward: also write per-channel statistics of y
+  bool mask = false;           ///< backward_data and backward: multiply dx by (x > 0)
+  bool gather = false;         ///< forward and backward_weights: the images come from the dataset
+  float mean = 0, stddev = 1;  ///< gather: x = (pixel / 255 - mean) / stddev
   bool operator==(const Conv2dAttrs&) const = default;
 };
 
@@ -236,6 +248,8 @@ struct SoftmaxXentAttrs {
   float label_smoothing = 0;  ///< target = (1 - s) * onehot + s / C
   bool gradient = false;      ///< also write dlogits = (softmax - target) * gradient_scale
   float gradient_scale = 1;   ///< 1 / N for the mean loss
+  bool metrics = false;       ///< also do what metrics.forward does with this loss
+  bool gather = false;        ///< the labels come from the dataset
   bool operator==(const SoftmaxXentAttrs&) const = default;
 };
 
@@ -302,6 +316,10 @@ struct OpDesc {
 /// Output extents of a window over an input; throws an input error when the window does not fit.
 std::int64_t window_output(std::int64_t in, int kernel, int stride, int dilation, int pad_before,
                            int pad_after);
+
+/// Whether attributes ask for what only merged nodes do (GraphOptions::few_launches): `gather`, or the
+/// `metrics` of a loss.
+bool is_merged(const OpDesc& desc);
 
 /// One line for people: "conv2d.forward x=f32[64x28x28x1] w=... 3x3 stride 1 pad 1 bias relu".
 std::string describe(const OpDesc& desc);

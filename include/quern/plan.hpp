@@ -26,6 +26,11 @@ struct PlanOptions {
   bool reuse_memory = true;  ///< false: every transient gets bytes of its own (for debugging and tests)
 };
 
+/// Whether graphs for this device are to be built with GraphOptions::few_launches: on a GPU and on its
+/// emulator, unless a choice in force names an operation that such graphs have merged with another
+/// ("conv2d.backward_data=cudnn").
+bool wants_few_launches(const DeviceInfo& device, const std::vector<ImplChoice>& forced);
+
 struct PlannedNode {
   NodeId node = 0;
   OpDesc desc;
@@ -34,6 +39,7 @@ struct PlannedNode {
   std::vector<std::pair<std::string, std::string>> refusals;
   /// With `auto`: seconds a run of every candidate, in the table's order.
   std::vector<std::pair<std::string, double>> times;
+  int launches = 1;  ///< of kernels, a run; on a CPU, where none are launched, calls
 };
 
 struct Plan {
@@ -54,6 +60,9 @@ bool is_auto(const PlanOptions& options, OpKey op);
 /// that lists the candidates and their reasons.
 Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device,
                const PlanOptions& options = {});
+
+/// Kernel launches of one walk: the nodes of a captured graph.
+int launches(const Plan& plan);
 
 /// The table `quern info --plan` prints: nodes, shapes, implementation, refusals, arena size.
 std::string format_plan(const Plan& plan);

@@ -38,6 +38,25 @@ __device__ __forceinline__ void fill_taps(Tap* taps, const TapGrid& grid, int im
   }
 }
 
+/// Which tile of D a block computes, of how many; `layer` counts what lies beyond D: phases and splits.
+struct BlockPlace {
+  int tile_m, tile_n, layer;
+  int tiles_m, tiles_n;
+
+  /// In a grid of tiles along m, tiles along n, layers.
+  static __device__ __forceinline__ BlockPlace of_grid() {
+    return {static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z),
+            static_cast<int>(gridDim.x), static_cast<int>(gridDim.y)};
+  }
+  /// The same blocks in one row.
+  static __device__ __forceinline__ BlockPlace of_row(int block, int tiles_m, int tiles_n) {
+    const int row = block / tiles_m;
+    return {block % tiles_m, row % tiles_n, row / tiles_n, tiles_m, tiles_n};
+  }
+  /// The tile's number among those of its phase.
+  __device__ __forceinline__ int tile() const { return tile_n * tiles_m + tile_m; }
+};
+
 /// The steps of the main loop that a split does.
 struct StepRange {
   int first, count;

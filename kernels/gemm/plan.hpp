@@ -80,6 +80,18 @@ struct GemmRates {
   double merge_latency = 1500;  ///< of a level of a merge: fence, counter, first load
 };
 
+/// Clocks that adding up the splits of a tile takes.
+inline double merge_time(GemmTile tile, int splits, const GemmRates& rates) {
+  if (splits == 1) return 0;
+  const auto [m, n] = extent_of(tile);
+  const auto levels = merge_groups(splits) > 1 ? 2 : 1;
+  const auto parts = merge_group_size(splits) + (levels == 2 ? merge_groups(splits) : 0);
+  return levels * rates.merge_latency +
+         static_cast<double>(parts) * m * n * sizeof(float) / rates.merge_bytes;
+}
+/// The numbers of splits to choose from.
+inline constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+
 /// The cheapest cut by an estimate of its time. Predicted, not measured: a step of a tile takes the longest
 /// of its copies, its multiplications and its latency; blocks that share a multiprocessor share its rates;
 /// splits cost the merge of their partial sums.
@@ -93,21 +105,67 @@ inline GemmPlan plan_gemm(const GemmProblem& problem, int multiprocessors, const
     const auto [m, n] = extent_of(tile);
     const double multiply = m * n * kDepth / rates.multiply_adds;
     const double copy = (m + n) * kDepth * sizeof(float) / rates.copy_bytes;
-    for (const int splits : {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}) {
+    for (const int splits : kSplits) {
       if (splits > 1 && splits * 2 > steps) break;
       const auto blocks = tiles(problem, tile) * splits;
       const auto steps_each = static_cast<double>(ceil_div(steps, splits));
       const auto sharing = static_cast<double>(ceil_div(blocks, std::max(1, multiprocessors)));
-      double time = steps_each * std::max(sharing * std::max(multiply, copy), rates.step_latency);
-      if (splits > 1) {
-        const auto levels = merge_groups(splits) > 1 ? 2 : 1;
-        const auto parts = merge_group_size(splits) + (levels == 2 ? merge_groups(splits) : 0);
-        time += levels * rates.merge_latency +
-                static_cast<double>(parts) * m * n * sizeof(float) / rates.merge_bytes;
-      }
+      const double time = steps_each * std::max(sharing * std::max(multiply, copy), rates.step_latency) +
+                          merge_time(tile, splits, rates);
       if (time < best_time) {
         best_time = time;
         best = {tile, splits};
+      }
+    }
+  }
+  return best;
+}
+
+/// Cuts for two products whose blocks share the device in one launch, with tiles of one shape, so that a
+/// kernel has both.
+struct GemmPairPlan {
+  GemmPlan first, second;
+};
+
+/// The same estimate for two: the device works through the steps of all blocks, and is done no sooner than
+/// the longest block with its latency, and its merge.
+inline GemmPairPlan plan_gemm_pair(const GemmProblem& first, const GemmProblem& second, int multiprocessors,
+                                   const GemmRates& rates) {
+  constexpr int kDepth = 32;
+  const bool aligned = first.aligned && second.aligned;
+  struct Share {
+    double work, longest, merge;  // steps of all blocks and of one; clocks
+  };
+  const auto share = [&](const GemmProblem& problem, GemmTile tile, int splits) {
+    const std::int64_t steps = std::max<std::int64_t>(1, ceil_div(problem.depth, kDepth));
+    const auto each = static_cast<double>(ceil_div(steps, splits));
+    return Share{each * static_cast<double>(tiles(problem, tile) * splits), each,
+                 merge_time(tile, splits, rates)};
+  };
+  const auto worth_trying = [](const GemmProblem& problem, int splits) {
+    return splits == 1 || splits * 2 <= std::max<std::int64_t>(1, ceil_div(problem.depth, kDepth));
+  };
+  GemmPairPlan best;
+  double best_time = std::numeric_limits<double>::infinity();
+  for (const GemmTile tile : {GemmTile::m128n64, GemmTile::m64n64, GemmTile::m64n32, GemmTile::m32n32}) {
+    if (!aligned && tile != GemmTile::m32n32) continue;
+    const auto [m, n] = extent_of(tile);
+    const double step =
+        std::max(m * n * kDepth / rates.multiply_adds, (m + n) * kDepth * sizeof(float) / rates.copy_bytes);
+    for (const int a : kSplits) {
+      if (!worth_trying(first, a)) break;
+      for (const int b : kSplits) {
+        if (!worth_trying(second, b)) break;
+        const Share x = share(first, tile, a), y = share(second, tile, b);
+        const auto alone = [&](const Share& s) {
+          return s.longest * std::max(step, rates.step_latency) + s.merge;
+        };
+        const double together = (x.work + y.work) / std::max(1, multiprocessors) * step;
+        const double time = std::max({together + std::min(x.merge, y.merge), alone(x), alone(y)});
+        if (time < best_time) {
+          best_time = time;
+          best = {{tile, a}, {tile, b}};
+        }
       }
     }
   }

@@ -70,6 +70,58 @@ void launch_dependent(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size
               static_cast<Args&&>(args)...);
 }
 
+/// Waits until all threads of a cooperative launch have come here; what they wrote to global memory before is
+/// then visible to all. `state` is 0 before the first barrier of a launch, and after an even number of them.
+__device__ __forceinline__ void grid_barrier(unsigned* state) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    // All increments together flip the highest bit, which is what everybody waits for.
+    constexpr unsigned kFlip = 0x80000000u;
+    __threadfence();
+    const unsigned before = atomicAdd(state, blockIdx.x == 0 ? kFlip - (gridDim.x - 1) : 1u);
+    while (((before ^ *static_cast<volatile unsigned*>(state)) & kFlip) == 0) {
+    }
+    __threadfence();
+  }
+  __syncthreads();
+}
+
+template <int threads, int blocks, class Params, class... PhaseTypes>
+__global__ void __launch_bounds__(threads, blocks)
+    phases_kernel(const __grid_constant__ Params params, unsigned* barrier) {
+  // The next kernel may come up as soon as every block of this one is there.
+  asm volatile("griddepcontrol.launch_dependents;");
+  bool first = true;
+  ((first ? void() : grid_barrier(barrier), first = false, PhaseTypes::run(params)), ...);
+}
+
+/// The phases of one kernel: see launch_phases().
+template <class... PhaseTypes>
+struct Phases {};
+
+/// One launch of a kernel of several phases, between which all blocks wait for each other; a phase is a type
+/// with `static __device__ void run(const Params&)`. Nothing but global memory outlives a phase. For three
+/// phases: an even number of barriers leaves `barrier` as it was, zero. At most `blocks` blocks of `threads`
+/// threads a multiprocessor: all have to be there at once, which a cooperative launch makes sure of.
+template <int threads, int blocks, class Params, class... PhaseTypes>
+void launch_phases(Phases<PhaseTypes...>, const char* name, int multiprocessors, std::int64_t wanted_blocks,
+                   Stream stream, const Params& params, unsigned* barrier) {
+  static_assert(sizeof...(PhaseTypes) % 2 == 1, "an even number of barriers");
+  const std::int64_t most = static_cast<std::int64_t>(multiprocessors) * blocks;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeCooperative;
+  attribute.val.cooperative = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(wanted_blocks < most ? wanted_blocks : most);
+  config.blockDim = threads;
+  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  check_launch(
+      cudaLaunchKernelEx(&config, phases_kernel<threads, blocks, Params, PhaseTypes...>, params, barrier),
+      name);
+}
+
 #define QUERN_SHARED_ALIGNED(alignment, name, ...) \
   __shared__ __align__(alignment)::std::type_identity_t<__VA_ARGS__> name
 #define QUERN_SHARED(name, ...) QUERN_SHARED_ALIGNED(16, name, __VA_ARGS__)

@@ -72,6 +72,7 @@ Kernel(void (*)(Params...), const char*) -> Kernel<Params...>;
 /// join the stream.
 struct LaunchOptions {
   bool programmatic = false;
+  bool later_phase = false;  ///< of a kernel whose launch has begun
 };
 
 template <class... Params, class... Args>
@@ -91,6 +92,7 @@ void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim
   grid_launch.invocation = &body;
   grid_launch.instrumented = kInstrumented;
   grid_launch.programmatic = options.programmatic;
+  grid_launch.later_phase = options.later_phase;
   simt::run_grid(grid_launch);
 }
 
@@ -105,6 +107,29 @@ void launch_dependent(Kernel<Params...> kernel, dim3 grid, dim3 block, std::size
                       Stream stream, Args&&... args) {
   launch_with(LaunchOptions{.programmatic = true}, kernel, grid, block, shared_bytes, stream,
               std::forward<Args>(args)...);
+}
+
+template <class... PhaseTypes>
+struct Phases {};
+
+template <class Params, class Phase>
+void phase_kernel(Params params) {
+  Phase::run(params);
+}
+
+/// See platform/cuda.cuh. Here a phase is a launch: the end of one is a barrier of all blocks, and nothing
+/// but global memory outlives it.
+template <int threads, int blocks, class Params, class... PhaseTypes>
+void launch_phases(Phases<PhaseTypes...>, const char* name, int multiprocessors, std::int64_t wanted_blocks,
+                   Stream stream, const Params& params, unsigned*) {
+  static_assert(sizeof...(PhaseTypes) % 2 == 1, "an even number of barriers");
+  const std::int64_t most = static_cast<std::int64_t>(multiprocessors) * blocks;
+  const auto grid = static_cast<unsigned>(wanted_blocks < most ? wanted_blocks : most);
+  LaunchOptions options;
+  ((launch_with(options, Kernel<Params>{&phase_kernel<Params, PhaseTypes>, name}, grid, threads, 0, stream,
+                params),
+    options.later_phase = true),
+   ...);
 }
 
 #define QUERN_SHARED_ALIGNED(alignment, name, ...)                                              \

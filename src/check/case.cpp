@@ -60,6 +60,7 @@ bool has_exact_tier(const Case& c) {
   if (c.flavor != Flavor::plain) return false;
   switch (c.desc.op.kind) {
     case OpKind::conv2d:
+      return !c.desc.as<Conv2dAttrs>().gather;  // which divides by 255
     case OpKind::dense:
     case OpKind::relu:
     case OpKind::maxpool2d:

@@ -14,8 +14,9 @@ namespace quern::check {
 /// What is special about a case's data. Everything else about filling follows from the operation's slots.
 enum class Flavor : std::uint8_t {
   plain,
-  nan,     ///< some NaN (pooling: in x; metrics: in the losses), where the contract says what becomes of them
-  offset,  ///< batch norm: mean far larger than the deviation, where one-pass variances cancel
+  nan,  ///< some NaN (pooling: in x; softmax: in the logits; metrics: in the losses), where the contract says
+        ///< what becomes of them
+  offset,      ///< batch norm: mean far larger than the deviation, where one-pass variances cancel
   constant,    ///< batch norm: channels without variance; optimizer: gradients all zero
   large,       ///< softmax: logits of hundreds, where a plain exp overflows
   confident,   ///< softmax: the right logit leads by far, so that the loss is close to zero

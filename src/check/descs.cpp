@@ -10,6 +10,7 @@ namespace {
 TensorDesc f32(const Shape& shape) {
   return {DType::f32, shape};
 }
+const TensorDesc kMetrics{DType::f64, Shape{static_cast<std::int64_t>(sizeof(Metrics) / sizeof(double))}};
 const TensorDesc kStep{DType::u8, Shape{static_cast<std::int64_t>(sizeof(StepScalars))}};
 
 /// Appends a tensor where `when` holds: the bracketed slots of the contract.
@@ -17,14 +18,32 @@ void append(std::vector<TensorDesc>& list, bool when, const TensorDesc& desc) {
   if (when) list.push_back(desc);
 }
 
+/// A dataset of a few images more than the batch, and an order that is longer than both.
+void append_dataset(std::vector<TensorDesc>& list, const Shape& dataset, std::int64_t batch) {
+  list.insert(list.end(), {{DType::u8, dataset}, {DType::u32, {2 * batch + 5}}, kStep});
+}
+
+/// What stands in the place of x: itself, or the dataset it is gathered from.
+std::vector<TensorDesc> image_slots(const Shape& x, const Conv2dAttrs& attrs) {
+  if (!attrs.gather) return {f32(x)};
+  std::vector<TensorDesc> slots;
+  append_dataset(slots, {x[0] + 3, x[1], x[2], x[3]}, x[0]);
+  return slots;
+}
+std::vector<TensorDesc> image_slots(const Shape& x, const DenseAttrs&) {
+  return {f32(x)};
+}
+
 /// conv2d and dense: the same slots over different shapes.
 template <class A>
 OpDesc product_desc(OpKey op, const Shape& x, const Shape& w, const Shape& y, std::int64_t k,
                     const A& attrs) {
   OpDesc desc{op, attrs, {}, {}, Precision::fp32};
+  const std::vector<TensorDesc> image = image_slots(x, attrs);
   switch (op.direction) {
     case Direction::forward:
-      desc.inputs = {f32(x), f32(w)};
+      desc.inputs = image;
+      desc.inputs.push_back(f32(w));
       append(desc.inputs, attrs.bias, f32({k}));
       desc.outputs = {f32(y)};
       append(desc.outputs, attrs.stats, f32({2, k}));
@@ -34,8 +53,14 @@ OpDesc product_desc(OpKey op, const Shape& x, const Shape& w, const Shape& y, st
       append(desc.inputs, attrs.mask, f32(x));
       desc.outputs = {f32(x)};
       break;
+    case Direction::backward:
+      desc.inputs = {f32(y), f32(x), f32(w)};
+      desc.outputs = {f32(x), f32(w)};
+      append(desc.outputs, attrs.bias, f32({k}));
+      break;
     default:
-      desc.inputs = {f32(y), f32(x)};
+      desc.inputs = {f32(y)};
+      desc.inputs.insert(desc.inputs.end(), image.begin(), image.end());
       desc.outputs = {f32(w)};
       append(desc.outputs, attrs.bias, f32({k}));
       break;
@@ -136,21 +161,23 @@ OpDesc add_desc(const Shape& shape, const AddAttrs& attrs) {
 }
 
 OpDesc softmax_xent_desc(std::int64_t n, std::int64_t classes, const SoftmaxXentAttrs& attrs) {
-  OpDesc desc{{OpKind::softmax_xent, Direction::forward},
-              attrs,
-              {f32({n, classes}), {DType::i32, {n}}},
-              {f32({n})},
-              Precision::fp32};
+  OpDesc desc{
+      {OpKind::softmax_xent, Direction::forward}, attrs, {f32({n, classes})}, {f32({n})}, Precision::fp32};
+  if (attrs.gather)
+    append_dataset(desc.inputs, {n + 3}, n);
+  else
+    desc.inputs.push_back({DType::i32, {n}});
   append(desc.outputs, attrs.gradient, f32({n, classes}));
+  append(desc.inputs, attrs.metrics, kMetrics);
+  append(desc.outputs, attrs.metrics, kMetrics);
   return desc;
 }
 
 OpDesc metrics_desc(std::int64_t n, std::int64_t classes) {
-  const TensorDesc sums{DType::f64, {static_cast<std::int64_t>(sizeof(Metrics) / sizeof(double))}};
   return {{OpKind::metrics, Direction::forward},
           NoAttrs{},
-          {f32({n}), f32({n, classes}), {DType::i32, {n}}, sums},
-          {sums},
+          {f32({n}), f32({n, classes}), {DType::i32, {n}}, kMetrics},
+          {kMetrics},
           Precision::fp32};
 }
 

@@ -161,10 +161,18 @@ class Filler {
   }
 
   void matrix_product() {
+    const auto masks = [](const auto& attrs) { return attrs.mask; };
+    const bool masked = case_.desc.op.kind == OpKind::dense ? masks(case_.desc.as<DenseAttrs>())
+                                                            : masks(case_.desc.as<Conv2dAttrs>());
     for (const Slot& s : slots_) {
-      const bool mask =
-          case_.desc.op.direction == Direction::backward_data && std::string_view(s.name) == "x";
-      mask ? rectified(s.name) : plain(s.name);
+      if (s.type != SlotType::f32 && s.type != SlotType::activation) continue;
+      masked&& std::string_view(s.name) == "x" ? rectified(s.name) : plain(s.name);
+    }
+    if (has("images")) {
+      draw_below<std::uint8_t>("images", 256);
+      const bool forward = case_.desc.op.direction == Direction::forward;
+      order_of_batch(slot("images").desc.shape[0],
+                     (forward ? case_.desc.outputs : case_.desc.inputs)[0].shape[0]);
     }
   }
 
@@ -178,18 +186,24 @@ class Filler {
   }
 
   void input_batch() {
-    const TensorDesc& order = case_.desc.inputs[2];
-    const auto images = static_cast<std::uint64_t>(case_.desc.inputs[0].shape[0]);
-    const std::int64_t batch = case_.desc.outputs[0].shape[0];
-    const auto draw = [&](std::string_view name, auto span, std::uint64_t limit) {
-      using T = typename decltype(span)::value_type;
-      for (std::size_t i = 0; i < span.size(); ++i) span[i] = static_cast<T>(below(stream(name), i, limit));
-    };
-    draw("images", slot("images").as<std::uint8_t>(), 256);
-    draw("labels", slot("labels").as<std::uint8_t>(), 10);
-    draw("order", slot("order").as<std::uint32_t>(), images);
+    draw_below<std::uint8_t>("images", 256);
+    draw_below<std::uint8_t>("labels", 10);
+    order_of_batch(case_.desc.inputs[0].shape[0], case_.desc.outputs[0].shape[0]);
+  }
+
+  template <class T>
+  void draw_below(std::string_view name, std::int64_t limit) {
+    const std::span<T> values = slot(name).as<T>();
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<T>(below(stream(name), i, static_cast<std::uint64_t>(limit)));
+  }
+
+  /// The order of a dataset, and a step that finds its batch somewhere in it.
+  void order_of_batch(std::int64_t dataset, std::int64_t batch) {
+    draw_below<std::uint32_t>("order", dataset);
     StepScalars scalars = random_step();
-    scalars.order_offset = below(kChoiceStream, 4, static_cast<std::uint64_t>(order.shape[0] - batch) + 1);
+    const std::int64_t length = slot("order").desc.shape[0];
+    scalars.order_offset = below(kChoiceStream, 4, static_cast<std::uint64_t>(length - batch) + 1);
     step(scalars);
   }
 
@@ -290,14 +304,26 @@ class Filler {
 
   void softmax_xent() {
     const auto classes = static_cast<std::size_t>(case_.desc.inputs[0].shape[1]);
-    const std::span<std::int32_t> labels = slot("labels").as<std::int32_t>();
-    for (std::size_t n = 0; n < labels.size(); ++n)
-      labels[n] = static_cast<std::int32_t>(below(stream("labels"), n, classes));
+    const bool gather = case_.desc.as<SoftmaxXentAttrs>().gather;
+    if (gather) {
+      draw_below<std::uint8_t>("labels", static_cast<std::int64_t>(classes));
+      order_of_batch(slot("labels").desc.shape[0], case_.desc.inputs[0].shape[0]);
+    } else {
+      draw_below<std::int32_t>("labels", static_cast<std::int64_t>(classes));
+    }
+    const auto label = [&](std::size_t n) -> std::size_t {
+      if (!gather) return static_cast<std::size_t>(slot("labels").as<std::int32_t>()[n]);
+      StepScalars scalars;
+      std::memcpy(&scalars, slot("step").bytes.data(), sizeof(scalars));
+      return slot("labels").as<std::uint8_t>()[slot("order").as<std::uint32_t>()[scalars.order_offset + n]];
+    };
     each("logits", [&](std::uint32_t s, std::size_t i) {
-      const bool right = i % classes == static_cast<std::size_t>(labels[i / classes]);
+      const bool right = i % classes == label(i / classes);
+      if (case_.flavor == Flavor::nan && below(kChoiceStream, i, 16) == 0) return kNan;
       if (case_.flavor == Flavor::large) return 400 * number(s, i);
       return 4 * number(s, i) + (case_.flavor == Flavor::confident && right ? 30.0f : 0.0f);
     });
+    if (has("metrics")) metrics_before();
   }
 
   void metrics() {
@@ -318,6 +344,10 @@ class Filler {
       labels[n] = n % 2 == 0 ? static_cast<std::int32_t>(best)
                              : static_cast<std::int32_t>(below(stream("labels"), n, classes));
     }
+    metrics_before();
+  }
+
+  void metrics_before() {
     const Metrics before{tier_ == Tier::exact ? 96 : 123.456, 37, 64, 2};
     std::memcpy(slot("metrics").bytes.data(), &before, sizeof(before));
   }

@@ -210,6 +210,15 @@ class Builder {
       p.inputs.set(1, input("w"));
       if (case_.desc.as<A>().mask) mask(p, input("x"));
       p.variables = {{0, 0}};
+    } else if (case_.desc.op.direction == Direction::backward) {
+      p.inputs.set(0, input("x"));
+      p.inputs.set(1, input("w"));
+      if (case_.desc.as<A>().mask) mask(p, input("x"));
+      p.variables = {{0, 0}, {1, 1}};
+      if (case_.desc.as<A>().bias) {
+        random(2);
+        p.variables.push_back({2, 2});
+      }
     } else {
       p.inputs.set(0, input("x"));
       random(1);
@@ -312,7 +321,7 @@ class Builder {
   Problem softmax_xent() {
     SoftmaxXentAttrs attrs = case_.desc.as<SoftmaxXentAttrs>();
     const auto scale = static_cast<double>(attrs.gradient_scale);
-    attrs.gradient = false;
+    attrs.gradient = attrs.metrics = false;
     const Shape& logits = case_.desc.inputs[0].shape;
     const OpDesc forward = softmax_xent_desc(logits[0], logits[1], attrs);
     Problem p{forward,

@@ -10,6 +10,9 @@ namespace quern::check {
 namespace {
 
 bool has_gradient(const OpDesc& desc) {
+  // Where an operand comes from changes nothing about a gradient, which has cases without `gather`.
+  if (desc.op.kind == OpKind::conv2d && desc.as<Conv2dAttrs>().gather) return false;
+  if (desc.op.kind == OpKind::softmax_xent && desc.as<SoftmaxXentAttrs>().gather) return false;
   if (desc.op.kind == OpKind::softmax_xent) return desc.as<SoftmaxXentAttrs>().gradient;
   return desc.op.direction != Direction::forward && desc.op.direction != Direction::inference;
 }

@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "quern/error.hpp"
+#include "quern/implementation.hpp"
 
 namespace quern::check {
 namespace {
@@ -56,11 +57,17 @@ constexpr Row kTable[] = {
     {OpKind::conv2d, kD, "dx", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::conv2d, kW, "dw", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::conv2d, kW, "dbias", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::conv2d, kB, "dx", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::conv2d, kB, "dw", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::conv2d, kB, "dbias", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::dense, kF, "y", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::dense, kF, "stats", 2e-6, 1e-4, Growth::none, Scale::statistic},
     {OpKind::dense, kD, "dx", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::dense, kW, "dw", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     {OpKind::dense, kW, "dbias", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::dense, kB, "dx", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::dense, kB, "dw", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
+    {OpKind::dense, kB, "dbias", 2e-6, 1e-5, Growth::sqrt_k, Scale::product},
     // Statistics are exact to 1e-5 (a one-pass E[x^2] - E[x]^2 is not, see Flavor::offset).
     {OpKind::batchnorm, kF, "y", 2e-6, 2e-5, Growth::none, Scale::channel},
     {OpKind::batchnorm, kF, "saved", 1e-6, 2e-5, Growth::none, Scale::unit},
@@ -80,6 +87,7 @@ constexpr Row kTable[] = {
     {OpKind::add, kF, "y", 1e-7, 1e-6, Growth::none, Scale::unit},
     {OpKind::softmax_xent, kF, "loss", 2e-6, 1e-5, Growth::none, Scale::logit},
     {OpKind::softmax_xent, kF, "dlogits", 2e-6, 2e-5, Growth::none, Scale::unit},
+    {OpKind::softmax_xent, kF, "metrics", 2e-6, 1e-5, Growth::none, Scale::logit},  // sums of such losses
     {OpKind::metrics, kF, "metrics", 1e-9, 1e-6, Growth::none, Scale::unit},  // fp32 partial sums are allowed
     {OpKind::optimizer, kF, "params", 1e-6, 1e-6, Growth::none, Scale::output},
     {OpKind::optimizer, kF, "slot1", 1e-6, 1e-5, Growth::none, Scale::output},
@@ -115,6 +123,19 @@ double largest(const HostTensor& tensor) {
   return result;
 }
 
+/// Of the operand of this name; 0 where there is none. A gathered x is as large as a pixel can make it.
+double largest_of(const Solved& s, std::string_view name) {
+  const SlotNames names = slot_names(s.desc);
+  if (name == "x" && names.input("images") >= 0) {
+    const auto& attrs = s.desc.as<Conv2dAttrs>();
+    return std::max(std::abs(static_cast<double>(attrs.mean)),
+                    std::abs(1 - static_cast<double>(attrs.mean))) /
+           static_cast<double>(attrs.stddev);
+  }
+  const int slot = names.input(name);
+  return slot < 0 ? 0.0 : largest(s.inputs[static_cast<std::size_t>(slot)]);
+}
+
 /// max over channels of |gamma| * 1/sqrt(var + eps).
 double channel_scale(const Solved& s, bool with_gamma) {
   const SlotNames names = slot_names(s.desc);
@@ -142,9 +163,12 @@ double scale_of(const Solved& s, Scale scale, std::size_t slot) {
       return 1;
     case Scale::product: {
       const bool matrices = s.desc.op.kind == OpKind::conv2d || s.desc.op.kind == OpKind::dense;
-      const int bias = slot_names(s.desc).input("bias");
-      const double added = bias >= 0 ? largest(s.inputs[static_cast<std::size_t>(bias)]) : 0.0;
-      return std::max({s.floor, added, largest(s.inputs[0]) * (matrices ? largest(s.inputs[1]) : 1.0)});
+      if (!matrices) return std::max(s.floor, largest(s.inputs[0]));
+      // y = x * w, dx = dy * w, dw = dy * x.
+      const std::string output = slot_names(s.desc).outputs[slot].name;
+      const double first = largest_of(s, output == "y" ? "x" : "dy");
+      const double second = output == "dbias" ? 1 : largest_of(s, output == "dw" ? "x" : "w");
+      return std::max({s.floor, largest_of(s, "bias"), first * second});
     }
     case Scale::statistic:
       return std::max(s.floor, std::pow(largest(s.expected[0]), 2));
@@ -184,8 +208,11 @@ double reduction_length(const OpDesc& desc, std::string_view output) {
   switch (desc.op.kind) {
     case OpKind::conv2d:
     case OpKind::dense: {
+      if (desc.op.direction == kB)
+        return reduction_length(output == "dx" ? backward_data_half(desc) : backward_weights_half(desc),
+                                output);
       if (desc.op.direction == kW) return rows(desc.inputs[0]);
-      const TensorDesc& w = desc.inputs[1];
+      const TensorDesc& w = desc.inputs[static_cast<std::size_t>(slot_names(desc).input("w"))];
       const double filters = static_cast<double>(w.shape[0]);
       const double per_filter = elements(w) / filters;
       if (desc.op.direction == kF) return per_filter;

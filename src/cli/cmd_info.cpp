@@ -79,6 +79,7 @@ void print_plan(const InfoFlags& flags) {
   const Registry registry = Registry::with_all_providers();
   PlanOptions plan_options;
   plan_options.forced = parse_impl_choices(options.impls);
+  graph.few_launches = wants_few_launches(device, plan_options.forced);
   Plan plan = make_plan(build_graph(spec, graph), registry, device, plan_options);
   const bool timed = leaves_to_auto(plan, plan_options);
   if (timed && !opened)

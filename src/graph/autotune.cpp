@@ -86,8 +86,8 @@ class Operands {
  private:
   /// The kinds with slots marked * in op.hpp.
   static bool updated_in_place(OpKind kind) {
-    return kind == OpKind::batchnorm || kind == OpKind::metrics || kind == OpKind::optimizer ||
-           kind == OpKind::ema;
+    return kind == OpKind::batchnorm || kind == OpKind::softmax_xent || kind == OpKind::metrics ||
+           kind == OpKind::optimizer || kind == OpKind::ema;
   }
   std::vector<Buffer> buffers_;
   std::vector<void*> in_, out_;
@@ -185,6 +185,7 @@ void choose_by_time(Plan& plan, const Registry& registry, Device& device, const 
       const auto found = times->find(candidate->full_name());
       if (found == times->end() || found->second > least * (1 + kTie)) continue;
       node.implementation = candidate;
+      node.launches = candidate->launches ? candidate->launches(node.desc, plan.device) : 1;
       break;
     }
   }

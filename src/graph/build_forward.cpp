@@ -222,6 +222,7 @@ Graph build_graph(const ModelSpec& spec, const GraphOptions& options) {
     add_update(graph, spec, weight_layout(spec));
   }
   if (options.fuse) fuse(graph);
+  if (options.fuse && options.few_launches) merge_launches(graph);
   if (options.in_place) mark_in_place(graph);
   graph.validate();
   return graph;

@@ -56,13 +56,13 @@ PlannedNode choose(const Graph& graph, NodeId id, const Registry& registry, cons
   PlannedNode planned{id, graph.desc(node), nullptr, {}, {}};
   const ImplChoice* forced = forced_choice(options, node.op);
   if (forced && forced->impl == kAuto) forced = nullptr;
-  // A bare provider name for everything is a preference: operations it has no entry for keep the default
-  // order.
+  // A bare provider name for everything is a preference: operations it does not serve keep the default order.
   bool prefer_only = false;
   if (forced && forced->op.empty()) {
     const auto all = registry.candidates(node.op);
     prefer_only = std::none_of(all.begin(), all.end(), [&](const Implementation& candidate) {
-      return candidate.device == device.kind && matches_impl(*forced, candidate);
+      return candidate.device == device.kind && matches_impl(*forced, candidate) &&
+             !candidate.refusal(planned.desc, device);
     });
   }
   for (const Implementation& candidate : registry.candidates(node.op)) {
@@ -73,6 +73,7 @@ PlannedNode choose(const Graph& graph, NodeId id, const Registry& registry, cons
       continue;
     }
     planned.implementation = &candidate;
+    if (candidate.launches) planned.launches = candidate.launches(planned.desc, device);
     return planned;
   }
   std::vector<std::string> reasons;
@@ -108,6 +109,19 @@ ImplChoice parse_impl_choice(std::string_view text) {
 bool is_auto(const PlanOptions& options, OpKey op) {
   const ImplChoice* choice = forced_choice(options, op);
   return choice != nullptr && choice->impl == kAuto;
+}
+
+bool wants_few_launches(const DeviceInfo& device, const std::vector<ImplChoice>& forced) {
+  if (device.kind == DeviceKind::cpu) return false;
+  return std::none_of(forced.begin(), forced.end(), [](const ImplChoice& choice) {
+    return choice.op.ends_with(".backward_data") || choice.op.ends_with(".backward_weights");
+  });
+}
+
+int launches(const Plan& plan) {
+  int sum = 0;
+  for (const PlannedNode& node : plan.nodes) sum += node.launches;
+  return sum;
 }
 
 Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device, const PlanOptions& options) {
@@ -147,6 +161,10 @@ std::string format_plan(const Plan& plan) {
             if (attrs.pool) fused.emplace_back("pool");
           if constexpr (requires { attrs.mask; })
             if (attrs.mask) fused.emplace_back("mask");
+          if constexpr (requires { attrs.metrics; })
+            if (attrs.metrics) fused.emplace_back("metrics");
+          if constexpr (requires { attrs.gather; })
+            if (attrs.gather) fused.emplace_back("gather");
         },
         node.desc.attrs);
     return fmt::format("{}", fmt::join(fused, "+"));
@@ -183,10 +201,11 @@ std::string format_plan(const Plan& plan) {
     }
   }
   text += fmt::format(
-      "{} nodes on {} ({}); {:.1f} MFLOP, {:.1f} MiB moved at least a step\n"
+      "{} nodes on {} ({}), {}{:.1f} MFLOP, {:.1f} MiB moved at least a step\n"
       "arena {:.2f} MiB ({:.2f} MiB without reuse), workspace is added when the plan is prepared\n",
-      plan.nodes.size(), to_string(plan.device.kind), plan.device.name, flops / 1e6, bytes / (1 << 20),
-      static_cast<double>(plan.arena_bytes) / (1 << 20),
+      plan.nodes.size(), to_string(plan.device.kind), plan.device.name,
+      plan.device.kind == DeviceKind::cpu ? std::string() : fmt::format("{} launches; ", launches(plan)),
+      flops / 1e6, bytes / (1 << 20), static_cast<double>(plan.arena_bytes) / (1 << 20),
       static_cast<double>(plan.transient_bytes) / (1 << 20));
   return text;
 }

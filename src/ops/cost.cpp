@@ -32,26 +32,39 @@ double matrix_product(const OpDesc& desc, const T& attrs, double outputs, double
       return product + epilogue(outputs, attrs.bias, attrs.relu, attrs.stats);
     case Direction::backward_data:
       return product + (attrs.mask ? count(desc.outputs[0]) : 0);
+    case Direction::backward:
+      return 2 * product + (attrs.mask ? count(desc.outputs[0]) : 0) + (attrs.bias ? outputs : 0);
     default:
       return product + (attrs.bias ? outputs : 0);
+  }
+}
+
+/// Of w or dw, in any direction of conv2d and dense.
+const Shape& weights_shape(const OpDesc& desc) {
+  switch (desc.op.direction) {
+    case Direction::backward_weights:
+      return desc.outputs[0].shape;
+    case Direction::backward:
+      return desc.outputs[1].shape;
+    case Direction::forward:
+      return desc.inputs[desc.op.kind == OpKind::conv2d && desc.as<Conv2dAttrs>().gather ? 3 : 1].shape;
+    default:
+      return desc.inputs[1].shape;
   }
 }
 
 double conv2d(const OpDesc& desc) {
   const auto& attrs = desc.as<Conv2dAttrs>();
   const bool forward = desc.op.direction == Direction::forward;
-  const bool to_weights = desc.op.direction == Direction::backward_weights;
-  const Shape& weights = to_weights ? desc.outputs[0].shape : desc.inputs[1].shape;
+  const Shape& weights = weights_shape(desc);
   const double taps = static_cast<double>(weights[1] * weights[2] * weights[3]);
   return matrix_product(desc, attrs, count(forward ? desc.outputs[0] : desc.inputs[0]), taps);
 }
 
 double dense(const OpDesc& desc) {
   const bool forward = desc.op.direction == Direction::forward;
-  const bool to_weights = desc.op.direction == Direction::backward_weights;
-  const Shape& weights = to_weights ? desc.outputs[0].shape : desc.inputs[1].shape;
   return matrix_product(desc, desc.as<DenseAttrs>(), count(forward ? desc.outputs[0] : desc.inputs[0]),
-                        static_cast<double>(weights[1]));
+                        static_cast<double>(weights_shape(desc)[1]));
 }
 
 double batchnorm(const OpDesc& desc) {
@@ -86,11 +99,18 @@ double global_avgpool(const OpDesc& desc) {
   return count(desc.inputs[0]) + (desc.as<GlobalPoolAttrs>().mask ? count(desc.outputs[0]) : 0);
 }
 
+/// A comparison a logit, three additions a sample.
+double metrics(double logits, double samples) {
+  return logits + 3 * samples;
+}
+
 double softmax_xent(const OpDesc& desc) {
+  const auto& attrs = desc.as<SoftmaxXentAttrs>();
   const double logits = count(desc.inputs[0]);
   // Maximum, difference, exponential and sum for each logit; logarithm and two differences for each row.
   const double forward = 4 * logits + 3 * count(desc.outputs[0]);
-  return forward + (desc.as<SoftmaxXentAttrs>().gradient ? 3 * logits : 0);
+  return forward + (attrs.gradient ? 3 * logits : 0) +
+         (attrs.metrics ? metrics(logits, count(desc.outputs[0])) : 0);
 }
 
 double parameters(const OptimizerAttrs& attrs) {
@@ -154,13 +174,22 @@ double flops(const OpDesc& desc) {
     case OpKind::softmax_xent:
       return softmax_xent(desc);
     case OpKind::metrics:
-      return count(desc.inputs[1]) + 3 * count(desc.inputs[0]);
+      return metrics(count(desc.inputs[1]), count(desc.inputs[0]));
     case OpKind::optimizer:
       return optimizer(desc);
     case OpKind::ema:
       break;
   }
   return 3 * count(desc.outputs[0]);  // ema
+}
+
+/// All operands, of the dataset (input `slot`) and its order behind it only what a batch of `samples` needs.
+double gathered_bytes(const OpDesc& desc, std::size_t slot, std::int64_t samples) {
+  double bytes = bytes_of(desc.inputs) + bytes_of(desc.outputs);
+  for (const TensorDesc& tensor : {desc.inputs[slot], desc.inputs[slot + 1]})
+    bytes -= static_cast<double>(tensor.bytes()) / static_cast<double>(tensor.shape[0]) *
+             static_cast<double>(tensor.shape[0] - samples);
+  return bytes;
 }
 
 double bytes(const OpDesc& desc) {
@@ -178,6 +207,14 @@ double bytes(const OpDesc& desc) {
       const double tensors = static_cast<double>(desc.inputs.size() - 1 + desc.outputs.size());
       return sizeof(StepScalars) + parameters(attrs) * tensors * sizeof(float);
     }
+    case OpKind::conv2d: {
+      if (!desc.as<Conv2dAttrs>().gather) return all;
+      const bool forward = desc.op.direction == Direction::forward;
+      return gathered_bytes(desc, forward ? 0 : 1, (forward ? desc.outputs : desc.inputs)[0].shape[0]);
+    }
+    case OpKind::softmax_xent:
+      if (!desc.as<SoftmaxXentAttrs>().gather) return all;
+      return gathered_bytes(desc, 1, desc.inputs[0].shape[0]);
     case OpKind::flatten:
       return 0;
     default:

@@ -41,6 +41,7 @@ struct AttrText {
   std::string operator()(const Conv2dAttrs& a) const {
     std::string text = window(a.window, a.dilation_h, a.dilation_w);
     if (a.groups != 1) text += fmt::format(" groups {}", a.groups);
+    if (a.gather) text += fmt::format(" gather mean {} stddev {}", a.mean, a.stddev);
     return text + epilogue(a.bias, a.relu, a.stats, a.mask);
   }
   std::string operator()(const DenseAttrs& a) const { return epilogue(a.bias, a.relu, a.stats, a.mask); }
@@ -67,7 +68,7 @@ struct AttrText {
     std::string text;
     if (a.label_smoothing != 0) text += fmt::format(" label_smoothing {}", a.label_smoothing);
     if (a.gradient) text += fmt::format(" gradient scale {}", a.gradient_scale);
-    return text;
+    return text + flag(a.metrics, "metrics") + flag(a.gather, "gather");
   }
   std::string operator()(const OptimizerAttrs& a) const {
     std::string text = fmt::format(" {}", to_string(a.kind));
@@ -84,7 +85,7 @@ struct AttrText {
     const bool forward = direction == Direction::forward;
     const bool to_data = direction == Direction::backward_data;
     return flag(bias && !to_data, "bias") + flag(relu && forward, "relu") + flag(stats && forward, "stats") +
-           flag(mask && to_data, "mask");
+           flag(mask && (to_data || direction == Direction::backward), "mask");
   }
 };
 

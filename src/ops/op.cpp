@@ -95,9 +95,11 @@ const std::vector<OpKey>& all_operations() {
       {OpKind::conv2d, Direction::forward},
       {OpKind::conv2d, Direction::backward_data},
       {OpKind::conv2d, Direction::backward_weights},
+      {OpKind::conv2d, Direction::backward},
       {OpKind::dense, Direction::forward},
       {OpKind::dense, Direction::backward_data},
       {OpKind::dense, Direction::backward_weights},
+      {OpKind::dense, Direction::backward},
       {OpKind::batchnorm, Direction::forward},
       {OpKind::batchnorm, Direction::inference},
       {OpKind::batchnorm, Direction::backward},
@@ -118,6 +120,12 @@ const std::vector<OpKey>& all_operations() {
       {OpKind::ema, Direction::forward},
   };
   return keys;
+}
+
+bool is_merged(const OpDesc& desc) {
+  if (const auto* conv = std::get_if<Conv2dAttrs>(&desc.attrs)) return conv->gather;
+  const auto* loss = std::get_if<SoftmaxXentAttrs>(&desc.attrs);
+  return loss != nullptr && (loss->gather || loss->metrics);
 }
 
 OpKey parse_op_key(std::string_view text) {

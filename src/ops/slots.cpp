@@ -39,20 +39,38 @@ SlotLists input_batch(const OpDesc& desc) {
           List().activation("x").add("y", SlotType::i32)};
 }
 
+/// An operand that is there, or is gathered from the dataset.
+List& gathered(List& list, bool gather, const char* dataset, const char* name, SlotType type) {
+  if (!gather) return list.add(name, type);
+  return list.add(dataset, SlotType::u8).add("order", SlotType::u32).add("step", SlotType::step);
+}
+
+bool gathers(const Conv2dAttrs& attrs) {
+  return attrs.gather;
+}
+bool gathers(const DenseAttrs&) {
+  return false;
+}
+
 /// conv2d and dense have the same slots.
 template <class T>
 SlotLists matrix_product(const OpDesc& desc) {
   const T& attrs = attributes<T>(desc);
+  List in;
   switch (desc.op.direction) {
     case Direction::forward:
-      return {List().activation("x").f32("w").when(attrs.bias, "bias", SlotType::f32),
+      gathered(in, gathers(attrs), "images", "x", SlotType::activation);
+      return {in.f32("w").when(attrs.bias, "bias", SlotType::f32),
               List().activation("y").when(attrs.stats, "stats", SlotType::f32)};
     case Direction::backward_data:
       return {List().activation("dy").f32("w").when(attrs.mask, "x", SlotType::activation),
               List().activation("dx")};
+    case Direction::backward:
+      return {List().activation("dy").activation("x").f32("w"),
+              List().activation("dx").f32("dw").when(attrs.bias, "dbias", SlotType::f32)};
     default:
-      return {List().activation("dy").activation("x"),
-              List().f32("dw").when(attrs.bias, "dbias", SlotType::f32)};
+      gathered(in.activation("dy"), gathers(attrs), "images", "x", SlotType::activation);
+      return {in, List().f32("dw").when(attrs.bias, "dbias", SlotType::f32)};
   }
 }
 
@@ -114,8 +132,13 @@ SlotLists add(const OpDesc& desc) {
 
 SlotLists softmax_xent(const OpDesc& desc) {
   const auto& attrs = attributes<SoftmaxXentAttrs>(desc);
-  return {List().activation("logits").add("labels", SlotType::i32),
-          List().f32("loss").when(attrs.gradient, "dlogits", SlotType::activation)};
+  List in;
+  gathered(in.activation("logits"), attrs.gather, "labels", "labels", SlotType::i32);
+  return {in.when(attrs.metrics, "metrics", SlotType::f64),
+          List()
+              .f32("loss")
+              .when(attrs.gradient, "dlogits", SlotType::activation)
+              .when(attrs.metrics, "metrics", SlotType::f64)};
 }
 
 SlotLists metrics(const OpDesc& desc) {

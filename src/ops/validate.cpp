@@ -173,14 +173,25 @@ void input_batch(const OpDesc& desc, const Operands& operands) {
 void conv2d(const OpDesc& desc, const Operands& operands) {
   const auto& attrs = desc.as<Conv2dAttrs>();
   const bool to_data = desc.op.direction == Direction::backward_data;
-  const Shape& x = operands.shape(to_data ? "dx" : "x", 4);
+  operands.require(!attrs.gather || desc.op.direction == Direction::forward ||
+                       desc.op.direction == Direction::backward_weights,
+                   "gather is for forward and backward_weights: a dataset has no gradient");
   const Shape& y = operands.shape(desc.op.direction == Direction::forward ? "y" : "dy", 4);
+  Shape x = operands.shape(attrs.gather ? "images" : to_data ? "dx" : "x", 4);
+  if (attrs.gather) {
+    x = {y[0], x[1], x[2], x[3]};
+    operands.shape("order", 1);
+    operands.require(std::isfinite(attrs.mean), "mean must be finite, got {}", attrs.mean);
+    operands.require(std::isfinite(attrs.stddev) && attrs.stddev > 0, "stddev must be positive, got {}",
+                     attrs.stddev);
+  }
   const std::int64_t c = x[3], k = y[3];
   operands.require(attrs.groups >= 1 && c % attrs.groups == 0 && k % attrs.groups == 0,
                    "groups must divide {} input and {} output channels, got {}", c, k, attrs.groups);
   const auto [p, q] = operands.window(x, attrs.window, attrs.dilation_h, attrs.dilation_w);
   const Shape weights{k, attrs.window.r, attrs.window.s, c / attrs.groups};
   operands.expect("x", x);
+  operands.expect("dx", x);
   operands.expect("y", {x[0], p, q, k});
   operands.expect("dy", {x[0], p, q, k});
   operands.expect("w", weights);
@@ -195,6 +206,7 @@ void dense(const OpDesc& desc, const Operands& operands) {
   const Shape& x = operands.shape(to_data ? "dx" : "x", 2);
   const Shape& y = operands.shape(desc.op.direction == Direction::forward ? "y" : "dy", 2);
   operands.expect("x", x);
+  operands.expect("dx", x);
   operands.expect("y", {x[0], y[1]});
   operands.expect("dy", {x[0], y[1]});
   operands.expect("w", {y[1], x[1]});
@@ -272,9 +284,15 @@ void add(const OpDesc&, const Operands& operands) {
 void softmax_xent(const OpDesc& desc, const Operands& operands) {
   const auto& attrs = desc.as<SoftmaxXentAttrs>();
   const Shape& logits = operands.shape("logits", 2);
-  operands.expect("labels", {logits[0]});
+  if (attrs.gather) {
+    operands.shape("labels", 1);
+    operands.shape("order", 1);
+  } else {
+    operands.expect("labels", {logits[0]});
+  }
   operands.expect("loss", {logits[0]});
   operands.expect("dlogits", logits);
+  operands.expect("metrics", {sizeof(Metrics) / sizeof(double)});
   operands.require(attrs.label_smoothing >= 0 && attrs.label_smoothing <= 1,
                    "label_smoothing must be in [0, 1], got {}", attrs.label_smoothing);
   operands.require(std::isfinite(attrs.gradient_scale), "gradient_scale must be finite, got {}",

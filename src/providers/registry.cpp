@@ -29,6 +29,12 @@ void Registry::add(Implementation implementation) {
     QUERN_REQUIRE(
         present.full_name() != implementation.full_name() || present.device != implementation.device,
         "{} for {} is registered twice", implementation.full_name(), to_string(implementation.op));
+  if (!implementation.merges)
+    implementation.refusal = [refusal = std::move(implementation.refusal)](
+                                 const OpDesc& desc, const DeviceInfo& device) -> Refusal {
+      if (is_merged(desc)) return "does not know what other nodes were merged into this one";
+      return refusal(desc, device);
+    };
   table.push_back(std::move(implementation));
 }
 

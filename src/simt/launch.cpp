@@ -21,6 +21,7 @@ namespace {
 
 Config current_config;
 std::mutex launch_mutex;  // one emulated launch at a time, as on one stream
+std::atomic<std::uint64_t> launches{0};
 
 WorkerPool& pool() {
   static WorkerPool workers;
@@ -90,6 +91,10 @@ const Config& config() noexcept {
   return current_config;
 }
 
+std::uint64_t launch_count() noexcept {
+  return launches;
+}
+
 bool race_detection_available() noexcept {
 #ifdef QUERN_HAVE_RACES
   return true;
@@ -115,6 +120,7 @@ void run_grid(const GridLaunch& launch) {
   const std::lock_guard lock(launch_mutex);
   const Config& config = current_config;
   check_limits(launch, config);
+  if (!launch.later_phase) ++launches;
   install_interrupts();
   const std::uint64_t blocks = std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   const std::vector<std::uint64_t> order = start_order(blocks, config);

@@ -30,6 +30,7 @@ struct GridLaunch {
   std::size_t dynamic_shared_bytes = 0;
   void (*invoke)(const void* invocation) = nullptr;
   const void* invocation = nullptr;
+  bool later_phase = false;   ///< the launch was counted with its first phase
   bool instrumented = false;  ///< this copy of the kernel reports its accesses to the race detector
   /// On a GPU the kernel would start before its predecessor has ended: every thread must call
   /// grid_dependency_wait() before it touches global memory.

@@ -224,12 +224,14 @@ nlohmann::json to_json(const Plan& plan) {
                      {"implementation", planned.implementation->full_name()},
                      {"refusals", std::move(refusals)},
                      {"times", std::move(times)},
+                     {"launches", planned.launches},
                      {"inputs", operands(planned.desc.inputs)},
                      {"outputs", operands(planned.desc.outputs)}});
   }
   return {{"device", plan.device.name},
           {"device_kind", to_string(plan.device.kind)},
           {"precision", to_string(plan.graph.precision)},
+          {"launches", launches(plan)},
           {"arena_bytes", plan.arena_bytes},
           {"transient_bytes", plan.transient_bytes},
           {"nodes", std::move(nodes)}};

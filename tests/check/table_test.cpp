@@ -75,6 +75,7 @@ TEST(Table, CoversEveryCombinationOfFusions) {
     EXPECT_EQ(combinations({kind, Direction::forward}, describe).size(), 8u);
     EXPECT_EQ(combinations({kind, Direction::backward_data}, describe).size(), 2u);
     EXPECT_EQ(combinations({kind, Direction::backward_weights}, describe).size(), 2u);
+    EXPECT_EQ(combinations({kind, Direction::backward}, describe).size(), 4u);
   }
   const auto batchnorm = [](const OpDesc& d) {
     const auto& a = d.as<BatchNormAttrs>();

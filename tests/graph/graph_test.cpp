@@ -38,6 +38,48 @@ TEST(Graph, SeedBnFusedIsEighteenNodes) {
   EXPECT_FALSE(backward.relu);
 }
 
+TEST(Graph, SeedBnForFewLaunches) {
+  GraphOptions options;
+  options.few_launches = true;
+  const Graph graph = build_graph(load_model_spec("seed-bn"), options);
+  EXPECT_THAT(
+      node_names(graph),
+      testing::ElementsAre("conv1.forward", "bn1.forward", "conv2.forward", "bn2.forward", "dense1.forward",
+                           "bn3.forward", "logits.forward", "loss.forward", "logits.backward", "bn3.backward",
+                           "dense1.backward", "bn2.backward", "conv2.backward", "bn1.backward",
+                           "conv1.backward_weights", "optimizer.forward"));
+  EXPECT_TRUE(std::get<SoftmaxXentAttrs>(node(graph, "loss.forward").attrs).metrics);
+  EXPECT_TRUE(std::get<SoftmaxXentAttrs>(node(graph, "loss.forward").attrs).gather);
+  for (const char* name : {"conv1.forward", "conv1.backward_weights"})
+    EXPECT_TRUE(std::get<Conv2dAttrs>(node(graph, name).attrs).gather) << name;
+  const Node& conv2 = node(graph, "conv2.backward");
+  EXPECT_TRUE(std::get<Conv2dAttrs>(conv2.attrs).bias);
+  EXPECT_FALSE(std::get<Conv2dAttrs>(conv2.attrs).mask);
+  EXPECT_EQ(graph.value(conv2.outputs[1]).name, "conv2.weight.grad");
+  EXPECT_EQ(graph.value(conv2.outputs[2]).name, "conv2.bias.grad");
+}
+
+TEST(Graph, FewLaunchesKeepAMask) {
+  GraphOptions options;
+  options.few_launches = true;
+  const Graph graph = build_graph(load_model_spec("seed"), options);
+  EXPECT_TRUE(std::get<DenseAttrs>(node(graph, "logits.backward").attrs).mask);
+  options.fuse = false;  // `--no-fuse` turns this off, too
+  EXPECT_NO_THROW(node(build_graph(load_model_spec("seed"), options), "metrics.forward"));
+}
+
+TEST(Graph, ABatchStaysWhereItIsAugmentedOrReadByOthers) {
+  GraphOptions options;
+  options.few_launches = true;
+  // mlp flattens its images first.
+  EXPECT_NO_THROW(node(build_graph(load_model_spec("mlp"), options), "input.forward"));
+  ModelSpec augmented = load_model_spec("seed");
+  augmented.recipe.augment.shift = 2;
+  EXPECT_NO_THROW(node(build_graph(augmented, options), "input.forward"));
+  options.training = false;  // evaluation augments nothing
+  EXPECT_ANY_THROW(node(build_graph(augmented, options), "input.forward"));
+}
+
 TEST(Graph, SeedFusesReluIntoConvolutionAndItsMaskIntoThePooling) {
   const Graph graph = build_graph(load_model_spec("seed"), {});
   EXPECT_TRUE(std::get<Conv2dAttrs>(node(graph, "conv2.forward").attrs).relu);

@@ -105,6 +105,79 @@ TEST(Plan, AForcedImplementationThatRefusesIsAnErrorWithItsReason) {
   EXPECT_EQ(plan_error(registry, "reference"), "no error");
 }
 
+TEST(Plan, FewLaunchesAreForDevicesThatLaunch) {
+  DeviceInfo device;
+  EXPECT_FALSE(wants_few_launches(device, {}));
+  for (const DeviceKind kind : {DeviceKind::emu, DeviceKind::cuda}) {
+    device.kind = kind;
+    EXPECT_TRUE(wants_few_launches(device, {}));
+    EXPECT_TRUE(wants_few_launches(device, {parse_impl_choice("conv2d=reference")}));
+    EXPECT_FALSE(wants_few_launches(device, {parse_impl_choice("dense.backward_data=reference")}));
+    EXPECT_FALSE(wants_few_launches(device, {parse_impl_choice("conv2d.backward_weights=reference")}));
+  }
+}
+
+/// An implementation for the halves of dense.backward that leaves its name in what it writes.
+Implementation marked(const char* name, Direction direction, float mark, bool refuses) {
+  Implementation made;
+  made.name = name;
+  made.provider = Provider::user;
+  made.op = {OpKind::dense, direction};
+  made.refusal = [refuses](const OpDesc&, const DeviceInfo&) -> Refusal {
+    return refuses ? Refusal("not today") : std::nullopt;
+  };
+  made.launches = [](const OpDesc&, const DeviceInfo&) { return 3; };
+  made.prepare = [mark](const OpDesc& desc, Device&) -> std::unique_ptr<Executable> {
+    validate(desc);
+    return std::make_unique<FunctionExecutable>(
+        desc,
+        [mark](const OpDesc& d, const RunArgs& args) {
+          for (std::size_t i = 0; i < args.out.size(); ++i)
+            *static_cast<float*>(args.out[i]) = mark + static_cast<float>(10 * i + args.in.size());
+          EXPECT_EQ(args.in.size(), d.inputs.size());
+        },
+        64);
+  };
+  return made;
+}
+
+TEST(Pair, ServesBothGradientsByTheFirstOfEachThatDoesNotRefuse) {
+  const auto device = open_device("cpu", 1);
+  DenseAttrs attrs;
+  attrs.bias = attrs.mask = true;
+  const TensorDesc x{DType::f32, {5, 12}}, w{DType::f32, {3, 12}}, y{DType::f32, {5, 3}}, b{DType::f32, {3}};
+  const OpDesc desc{{OpKind::dense, Direction::backward}, attrs, {y, x, w}, {x, w, b}};
+  Registry registry;
+  registry.add(marked("picky", Direction::backward_data, 100, true));
+  registry.add(marked("data", Direction::backward_data, 200, false));
+  add_backward_pairs(registry, Provider::user, DeviceKind::cpu);
+  EXPECT_TRUE(registry.candidates(desc.op).empty()) << "half a pair is none";
+  registry.add(marked("weights", Direction::backward_weights, 400, false));
+  add_backward_pairs(registry, Provider::user, DeviceKind::cpu);
+  ASSERT_EQ(registry.candidates(desc.op).size(), 1u);
+  const Implementation& pair = registry.candidates(desc.op)[0];
+  EXPECT_EQ(pair.full_name(), "user:pair");
+  EXPECT_FALSE(pair.refusal(desc, device->info()));
+  EXPECT_EQ(pair.launches(desc, device->info()), 6);
+  const auto executable = pair.prepare(desc, *device);
+  EXPECT_EQ(executable->workspace_bytes(), 64u);
+  float in[3] = {}, dx = 0, dw = 0, dbias = 0;
+  void* const ins[] = {&in[0], &in[1], &in[2]};
+  void* const outs[] = {&dx, &dw, &dbias};
+  executable->run({ins, outs, nullptr, {}});
+  EXPECT_EQ(dx, 203.0f) << "dy, w and the mask";
+  EXPECT_EQ(dw, 402.0f);
+  EXPECT_EQ(dbias, 412.0f);
+
+  Registry refusing;
+  refusing.add(marked("data", Direction::backward_data, 0, false));
+  refusing.add(marked("weights", Direction::backward_weights, 0, true));
+  add_backward_pairs(refusing, Provider::user, DeviceKind::cpu);
+  const Refusal refusal = refusing.candidates(desc.op)[0].refusal(desc, device->info());
+  ASSERT_TRUE(refusal);
+  EXPECT_EQ(*refusal, "weights for backward_weights: not today");
+}
+
 TEST(Executor, AMissingBindingIsNamed) {
   const Registry registry = test::reference_registry();
   const auto device = open_device("cpu");

@@ -136,6 +136,14 @@ TEST(TrainingGraph, FusedAndUnfusedTrainAlike) {
   }
 }
 
+TEST(TrainingGraph, FewerLaunchesChangeNoBit) {
+  for (const ModelSpec& spec : small_nets()) {
+    GraphOptions few;
+    few.few_launches = true;
+    expect_same_training(spec, {}, few, 0);
+  }
+}
+
 TEST(TrainingGraph, MemoryReuseAndInPlaceChangeNothing) {
   for (const ModelSpec& spec : small_nets())
     for (const bool fused : {true, false}) {

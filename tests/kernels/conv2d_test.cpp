@@ -55,6 +55,21 @@ TEST_P(Conv2d, Bf16RoundsExactSumsOnceOnIntegers) {
   for (const auto& shape : ragged_shapes(thorough())) check_all_plans(bf16(), shape, true);
 }
 
+TEST_P(Conv2d, BothGradientsInOneLaunchHaveTheBitsOfTwo) {
+  std::vector<Conv2dShape> shapes{conv_shape(1, 6, 5, 8, 16, 3, 3, 1, 1), conv_shape(2, 5, 5, 7, 9, 2, 2, 2)};
+  if (thorough())
+    for (const auto& shape :
+         {conv_shape(2, 14, 14, 16, 24, 3, 3, 1, 1), conv_shape(1, 13, 13, 8, 72, 5, 5, 2, 2),
+          // bf16: dx could be copied in chunks, dw could not
+          conv_shape(1, 9, 9, 4, 8, 3, 3, 1, 1), conv_shape(70, 1, 1, 128, 16, 1, 1)})
+      shapes.push_back(shape);
+  for (const auto& shape : shapes)
+    for (const Variant& variant : {fp32(), tf32(), bf16()}) {
+      check_backward_pairs(variant, shape);
+      if (HasFatalFailure()) return;
+    }
+}
+
 TEST_P(Conv2d, RandomOperandsStayWithinTheFormatsError) {
   const auto shape =
       thorough() ? conv_shape(2, 12, 12, 16, 40, 3, 3, 1, 1) : conv_shape(1, 5, 5, 8, 8, 3, 3, 1, 1);
@@ -215,6 +230,23 @@ TEST(GemmPlan, SplitsOnlyWhatHasDepthAndFillsTheDevice) {
   EXPECT_EQ(kernels::plan_gemm({64, 10, 32, 1, true}, 132, tensor_cores).splits, 1);
   const auto ragged = kernels::plan_gemm({5000, 100, 3000, 1, false}, 132, tensor_cores);
   EXPECT_EQ(ragged.tile, kernels::GemmTile::m32n32);
+}
+
+TEST(GemmPlan, APairSharesATileAndFillsTheDevice) {
+  for (const int batch : {16, 64, 1024}) {
+    const auto conv = conv_shape(batch, 14, 14, 32, 64, 3, 3, 1, 1);
+    const auto to_data = conv2d_backward_data_problem(conv, 4),
+               to_weights = conv2d_backward_weights_problem(conv, 4);
+    const auto plan = kernels::plan_gemm_pair(to_data, to_weights, 132, {600});
+    EXPECT_EQ(plan.first.tile, plan.second.tile);
+    EXPECT_GT(plan.second.splits, 4) << "the weights' gradient has 9 tiles at most and much depth";
+    const auto blocks = kernels::tiles(to_data, plan.first.tile) * plan.first.splits +
+                        kernels::tiles(to_weights, plan.second.tile) * plan.second.splits;
+    EXPECT_GE(blocks, 132);
+  }
+  // Where one of them is not aligned, neither is treated as such.
+  kernels::GemmProblem ragged{64, 128, 64, 1, false}, aligned{64, 128, 64, 1, true};
+  EXPECT_EQ(kernels::plan_gemm_pair(aligned, ragged, 132, {}).first.tile, kernels::GemmTile::m32n32);
 }
 
 TEST(GemmPlan, MergesHaveAtMostTwoLevelsOfAboutEqualSize) {

@@ -204,7 +204,8 @@ struct Variant {
   Run<kernels::Conv2dForwardArgs> forward;
   Run<kernels::Conv2dBackwardDataArgs> backward_data;
   Run<kernels::Conv2dBackwardWeightsArgs> backward_weights;
-  bool direct = false;  ///< sizes its workspace as the direct kernels do
+  Run<kernels::Conv2dBackwardArgs> backward;  ///< none where there is no launch for both
+  bool direct = false;                        ///< sizes its workspace as the direct kernels do
 };
 
 /// Cuts to try: every tile, whole and split in two and in more than eight (which merge in two levels).
@@ -288,6 +289,54 @@ class ProductTest : public TargetTest {
     return {dw.host(), bias ? dbias.host() : std::vector<float>()};
   }
 
+  struct Gradients {
+    std::vector<float> dx;
+    Weights weights;
+  };
+  /// Both gradients by one launch. The plans have the same tile.
+  Gradients backward(const Variant& variant, const Convolution& c, kernels::GemmPlan data_plan,
+                     kernels::GemmPlan weights_plan, bool mask, bool bias) {
+    const Activation dy(device(), c.dy, variant.bf16), x(device(), c.x, variant.bf16);
+    const Activation dx(device(), c.x_size(), variant.bf16);
+    const DeviceArray<float> w(device(), c.w), dw(device(), c.w_size()), dbias(device(), c.bias.size());
+    kernels::Conv2dBackwardArgs args;
+    args.data.shape = args.weights.shape = c.shape;
+    args.data.dy = args.weights.dy = dy.data();
+    args.data.w = w.data(), args.data.dx = dx.data();
+    args.data.x = mask ? x.data() : nullptr, args.masked = mask;
+    args.weights.x = x.data(), args.weights.dw = dw.data();
+    args.weights.dbias = bias ? dbias.data() : nullptr, args.weights.with_bias = bias;
+    args.data.dy_bf16 = args.data.dx_bf16 = args.data.x_bf16 = variant.bf16;
+    args.weights.dy_bf16 = args.weights.x_bf16 = variant.bf16;
+    args.data.plan = data_plan, args.weights.plan = weights_plan;
+    const Scratch scratch(device(), conv2d_backward_workspace(args), conv2d_backward_counters(args));
+    args.workspace = scratch.workspace(), args.counters = scratch.counters();
+    variant.backward(args);
+    scratch.expect_counters_zero();
+    return {dx.host(), {dw.host(), bias ? dbias.host() : std::vector<float>()}};
+  }
+
+  /// One launch for both gradients gives the very bits of a launch for each, whatever the cuts.
+  void check_backward_pairs(const Variant& variant, const Conv2dShape& shape) {
+    const int chunk = variant.bf16 ? 8 : 4;
+    const Convolution c(shape, false, variant.bf16);
+    const auto problem_d = conv2d_backward_data_problem(shape, chunk);
+    const auto problem_w = conv2d_backward_weights_problem(shape, chunk);
+    bool option = false;
+    for (const kernels::GemmPlan data : plans(problem_d.aligned && problem_w.aligned, problem_d.depth))
+      for (const kernels::GemmPlan weights : plans(problem_d.aligned && problem_w.aligned, problem_w.depth)) {
+        if (data.tile != weights.tile) continue;
+        option = !option;
+        const std::string what = fmt::format("{}, {}, {} and {} splits", variant.name, name_of(shape),
+                                             data.splits, weights.splits);
+        const Gradients both = backward(variant, c, data, weights, option, option);
+        ASSERT_EQ(both.dx, backward_data(variant, c, data, option)) << what;
+        const Weights alone = backward_weights(variant, c, weights, option);
+        ASSERT_EQ(both.weights.dw, alone.dw) << what;
+        ASSERT_EQ(both.weights.dbias, alone.dbias) << what;
+      }
+  }
+
   /// All directions against the definition. Integer operands must give the very number, rounded once where
   /// results are stored as bf16.
   void check(const Variant& variant, const Convolution& c, kernels::GemmPlan forward_plan,
@@ -356,7 +405,8 @@ class ProductTest : public TargetTest {
             {1e-6, 1e-5},
             [this](auto& a) { QUERN_RUN(conv2d_forward_fp32, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_data_fp32, a); },
-            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_fp32, a); }};
+            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_fp32, a); },
+            [this](auto& a) { QUERN_RUN(conv2d_backward_fp32, a); }};
   }
   Variant tf32() {
     return {"tf32",
@@ -364,7 +414,8 @@ class ProductTest : public TargetTest {
             {1e-3, 1e-3},
             [this](auto& a) { QUERN_RUN(conv2d_forward_tf32, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_data_tf32, a); },
-            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_tf32, a); }};
+            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_tf32, a); },
+            [this](auto& a) { QUERN_RUN(conv2d_backward_tf32, a); }};
   }
   Variant bf16() {
     return {"bf16",
@@ -372,7 +423,8 @@ class ProductTest : public TargetTest {
             {4e-3, 8e-3},
             [this](auto& a) { QUERN_RUN(conv2d_forward_bf16, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_data_bf16, a); },
-            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_bf16, a); }};
+            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_bf16, a); },
+            [this](auto& a) { QUERN_RUN(conv2d_backward_bf16, a); }};
   }
   Variant general(bool bf16_activations) {
     return {"general",
@@ -380,7 +432,8 @@ class ProductTest : public TargetTest {
             bf16_activations ? Tolerance{4e-3, 8e-3} : Tolerance{1e-6, 1e-5},
             [this](auto& a) { QUERN_RUN(conv2d_forward_general, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_data_general, a); },
-            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_general, a); }};
+            [this](auto& a) { QUERN_RUN(conv2d_backward_weights_general, a); },
+            {}};
   }
   Variant direct(bool bf16_activations) {
     return {"direct",
@@ -389,6 +442,7 @@ class ProductTest : public TargetTest {
             [this](auto& a) { QUERN_RUN(conv2d_forward_direct, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_data_direct, a); },
             [this](auto& a) { QUERN_RUN(conv2d_backward_weights_direct, a); },
+            {},
             true};
   }
 };

@@ -17,8 +17,10 @@ OpDesc seed_conv(Direction direction, bool bias, bool relu) {
   if (direction == Direction::forward) desc.inputs = {x, w}, desc.outputs = {y};
   if (direction == Direction::backward_data) desc.inputs = {y, w}, desc.outputs = {x};
   if (direction == Direction::backward_weights) desc.inputs = {y, x}, desc.outputs = {w};
+  if (direction == Direction::backward) desc.inputs = {y, x, w}, desc.outputs = {x, w};
   if (bias && direction == Direction::forward) desc.inputs.push_back(b);
-  if (bias && direction == Direction::backward_weights) desc.outputs.push_back(b);
+  if (bias && (direction == Direction::backward_weights || direction == Direction::backward))
+    desc.outputs.push_back(b);
   validate(desc);
   return desc;
 }
@@ -40,6 +42,10 @@ TEST(Cost, ConvolutionOfTheSeed) {
   EXPECT_EQ(fused.flops, kProduct + 2 * kOutputs);
   EXPECT_EQ(fused.bytes, kBytes + 4 * 64);
   EXPECT_EQ(cost(seed_conv(Direction::backward_weights, true, false)).flops, kProduct + kOutputs);
+  // Both gradients at once read dy once; x and w are read, their gradients written.
+  const OpCost both = cost(seed_conv(Direction::backward, true, false));
+  EXPECT_EQ(both.flops, 2 * kProduct + kOutputs);
+  EXPECT_EQ(both.bytes, 4 * (2 * 346112 + 495616 + 2 * 18432 + 64));
 }
 
 TEST(Cost, GroupsDivideTheWork) {
@@ -54,6 +60,16 @@ TEST(Cost, DenseOfTheSeed) {
   validate(desc);
   EXPECT_EQ(cost(desc).flops, 2.0 * 64 * 128 * 1600);
   EXPECT_EQ(cost(desc).bytes, 4.0 * (64 * 1600 + 128 * 1600 + 64 * 128));
+}
+
+TEST(Cost, AGatheringLayerReadsItsSamplesOnly) {
+  // 5 of 100 images of 8x7, an index each, the step; weights and bias; y 5x6x5x6.
+  const double bytes = 5 * (56 + 4) + 64 + 4 * (54 + 6 + 900);
+  EXPECT_EQ(cost(gathering_conv2d_desc(Direction::forward)).bytes, bytes);
+  EXPECT_EQ(cost(gathering_conv2d_desc(Direction::backward_weights)).bytes, bytes);
+  EXPECT_EQ(cost(gathering_conv2d_desc(Direction::forward)).flops, 900 * (2 * 9 + 1));
+  // A label and an index a sample; logits twice, loss, sums twice.
+  EXPECT_EQ(cost(gathering_softmax_xent_desc()).bytes, 5 * (1 + 4) + 64 + 4 * (2 * 50 + 5) + 2 * 32);
 }
 
 TEST(Cost, InputBatchMovesItsSamplesOnly) {

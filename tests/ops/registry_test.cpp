@@ -57,5 +57,26 @@ TEST(FunctionExecutable, PassesItsDescriptionOn) {
   EXPECT_EQ(seen, kRelu);
 }
 
+TEST(Registry, WhoDoesNotKnowMergedNodesRefusesThem) {
+  Registry registry;
+  const OpKey conv{OpKind::conv2d, Direction::forward};
+  const auto add = [&](const char* name, bool merges) {
+    Implementation implementation;
+    implementation.name = name;
+    implementation.op = conv;
+    implementation.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal{}; };
+    implementation.prepare = [](const OpDesc&, Device&) -> std::unique_ptr<Executable> { return nullptr; };
+    implementation.merges = merges;
+    registry.add(std::move(implementation));
+  };
+  add("old", false);
+  add("new", true);
+  OpDesc desc{conv, Conv2dAttrs{}, {}, {}};
+  EXPECT_FALSE(registry.candidates(conv)[0].refusal(desc, {}));
+  std::get<Conv2dAttrs>(desc.attrs).gather = true;
+  EXPECT_TRUE(registry.candidates(conv)[0].refusal(desc, {}));
+  EXPECT_FALSE(registry.candidates(conv)[1].refusal(desc, {}));
+}
+
 }  // namespace
 }  // namespace quern

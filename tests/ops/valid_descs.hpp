@@ -41,6 +41,7 @@ inline OpDesc conv2d_desc(Direction direction) {
   const OpKey key{OpKind::conv2d, direction};
   if (direction == Direction::forward) return {key, conv2d_attrs(), {x, w, bias}, {y, f32({2, 6})}};
   if (direction == Direction::backward_data) return {key, conv2d_attrs(), {y, w, x}, {x}};
+  if (direction == Direction::backward) return {key, conv2d_attrs(), {y, x, w}, {x, w, bias}};
   return {key, conv2d_attrs(), {y, x}, {w, bias}};
 }
 
@@ -51,6 +52,7 @@ inline OpDesc dense_desc(Direction direction) {
   const OpKey key{OpKind::dense, direction};
   if (direction == Direction::forward) return {key, attrs, {x, w, bias}, {y, f32({2, 3})}};
   if (direction == Direction::backward_data) return {key, attrs, {y, w, x}, {x}};
+  if (direction == Direction::backward) return {key, attrs, {y, x, w}, {x, w, bias}};
   return {key, attrs, {y, x}, {w, bias}};
 }
 
@@ -104,11 +106,12 @@ inline OpDesc add_desc() {
 
 inline OpDesc softmax_xent_desc() {
   SoftmaxXentAttrs attrs;
-  attrs.gradient = true;
+  attrs.gradient = attrs.metrics = true;
+  const TensorDesc sums{DType::f64, {4}};
   return {{OpKind::softmax_xent, Direction::forward},
           attrs,
-          {f32({5, 10}), {DType::i32, {5}}},
-          {f32({5}), f32({5, 10})}};
+          {f32({5, 10}), {DType::i32, {5}}, sums},
+          {f32({5}), f32({5, 10}), sums}};
 }
 
 inline OpDesc metrics_desc() {
@@ -137,11 +140,30 @@ inline OpDesc ema_desc() {
   return {{OpKind::ema, Direction::forward}, EmaAttrs{}, {step_desc(), flat, flat}, {flat}};
 }
 
+/// The first layer and the loss with the dataset for their batch.
+inline OpDesc gathering_conv2d_desc(Direction direction) {
+  Conv2dAttrs attrs;
+  attrs.window = {.r = 3, .s = 3};
+  attrs.bias = attrs.gather = true;
+  attrs.mean = 0.5f;
+  const TensorDesc images{DType::u8, {100, 8, 7, 1}}, order{DType::u32, {90}};
+  const TensorDesc w = f32({6, 3, 3, 1}), y = f32({5, 6, 5, 6}), bias = f32({6});
+  const OpKey key{OpKind::conv2d, direction};
+  if (direction == Direction::forward) return {key, attrs, {images, order, step_desc(), w, bias}, {y}};
+  return {key, attrs, {y, images, order, step_desc()}, {w, bias}};
+}
+inline OpDesc gathering_softmax_xent_desc() {
+  OpDesc desc = softmax_xent_desc();
+  std::get<SoftmaxXentAttrs>(desc.attrs).gather = true;
+  desc.inputs = {desc.inputs[0], {DType::u8, {100}}, {DType::u32, {90}}, step_desc(), desc.inputs[2]};
+  return desc;
+}
+
 /// Each of the operations once, and the optimizer in its five kinds.
 inline std::vector<OpDesc> all_valid_descs() {
   std::vector<OpDesc> descs = {input_batch_desc()};
   const auto forward = Direction::forward, backward = Direction::backward;
-  for (const auto direction : {forward, Direction::backward_data, Direction::backward_weights}) {
+  for (const auto direction : {forward, Direction::backward_data, Direction::backward_weights, backward}) {
     descs.push_back(conv2d_desc(direction));
     descs.push_back(dense_desc(direction));
   }
@@ -155,6 +177,9 @@ inline std::vector<OpDesc> all_valid_descs() {
     descs.push_back(dropout_desc(direction));
   }
   descs.insert(descs.end(), {add_desc(), softmax_xent_desc(), metrics_desc(), ema_desc()});
+  descs.insert(descs.end(),
+               {gathering_conv2d_desc(forward), gathering_conv2d_desc(Direction::backward_weights),
+                gathering_softmax_xent_desc()});
   for (const auto kind : {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::nesterov,
                           OptimizerKind::adam, OptimizerKind::adamw})
     descs.push_back(optimizer_desc(kind));

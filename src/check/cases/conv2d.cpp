@@ -6,10 +6,11 @@ namespace {
 constexpr Direction kForward = Direction::forward;
 constexpr Direction kData = Direction::backward_data;
 constexpr Direction kWeights = Direction::backward_weights;
+constexpr Direction kBoth = Direction::backward;
 
-/// Which attributes a direction knows, bit by bit: bias, relu, stats; mask; bias.
+/// Which attributes a direction knows, bit by bit: bias, relu, stats; mask; bias; bias, mask.
 int flag_combinations(Direction direction) {
-  return direction == kForward ? 8 : 2;
+  return direction == kForward ? 8 : direction == kBoth ? 4 : 2;
 }
 
 Conv2dAttrs with_flags(Direction direction, Conv2dAttrs attrs, int flags) {
@@ -21,6 +22,7 @@ Conv2dAttrs with_flags(Direction direction, Conv2dAttrs attrs, int flags) {
     attrs.mask = (flags & 1) != 0;
   } else {
     attrs.bias = (flags & 1) != 0;
+    attrs.mask = (flags & 2) != 0;
   }
   return attrs;
 }
@@ -36,8 +38,9 @@ std::string base_name(const ImageShape& shape, const Conv2dAttrs& attrs) {
 }
 
 std::string full_name(const ImageShape& shape, const Conv2dAttrs& attrs) {
-  return fmt::format("{}{}{}{}{}", base_name(shape, attrs), attrs.bias ? "_bias" : "",
-                     attrs.relu ? "_relu" : "", attrs.stats ? "_stats" : "", attrs.mask ? "_mask" : "");
+  return fmt::format("{}{}{}{}{}{}", base_name(shape, attrs), attrs.bias ? "_bias" : "",
+                     attrs.relu ? "_relu" : "", attrs.stats ? "_stats" : "", attrs.mask ? "_mask" : "",
+                     attrs.gather ? fmt::format("_gather_mean{}_std{}", attrs.mean, attrs.stddev) : "");
 }
 
 bool fits(const ImageShape& shape, const Conv2dAttrs& attrs) {
@@ -81,7 +84,11 @@ void add_model_shapes(Table& table, Direction direction) {
   for (const Layer& layer : layers) {
     Conv2dAttrs attrs;
     attrs.window = layer.window;
-    add_all_flags(table, direction, layer.shape, attrs);
+    // Both gradients in one are those of the other directions, whose cases have every combination.
+    if (direction == kBoth)
+      add_some_flags(table, direction, layer.shape, attrs);
+    else
+      add_all_flags(table, direction, layer.shape, attrs);
   }
   // A few whole-warp batches of the two layers that carry the seed nets.
   for (const int n : {4, 5, 8}) {
@@ -117,7 +124,9 @@ void add_windows(Table& table, Direction direction) {
             if (!fits(shape, attrs)) continue;
             // The base name is thinned alike in every direction, so that a window's three directions stand
             // together.
-            if (hash_name(base_name(shape, attrs)) % 12 == 0) add_some_flags(table, direction, shape, attrs);
+            const unsigned thin = direction == kBoth ? 48 : 12;
+            if (hash_name(base_name(shape, attrs)) % thin == 0)
+              add_some_flags(table, direction, shape, attrs);
           }
 }
 
@@ -207,16 +216,36 @@ void add_edges(Table& table, Direction direction) {
     add_some_flags(table, direction, {1, prime, prime, 3, 5}, same);
 }
 
+/// The first layers of the shipped models with their images gathered, the other filters that a patch in
+/// registers serves, and some that it does not.
+void add_gathers(Table& table, Direction direction) {
+  const Layer layers[] = {{{2, 28, 28, 1, 32}, square(3, 1, 1)}, {{9, 28, 28, 1, 32}, square(3)},
+                          {{3, 28, 28, 1, 6}, square(5, 1, 2)},  {{2, 28, 28, 1, 16}, square(3, 1, 1)},
+                          {{2, 32, 32, 3, 8}, square(3, 1, 1)},  {{5, 6, 7, 1, 33}, square(3, 1, 1)},
+                          {{1, 5, 5, 1, 1}, square(5, 1, 2)},    {{2, 9, 8, 2, 6}, square(3, 2, 1)},
+                          {{2, 8, 8, 6, 9}, square(2)}};
+  for (const Layer& layer : layers) {
+    Conv2dAttrs attrs;
+    attrs.window = layer.window;
+    attrs.gather = true;
+    add_all_flags(table, direction, layer.shape, attrs);
+    attrs.mean = 0.25f;
+    attrs.stddev = 0.5f;
+    add_some_flags(table, direction, layer.shape, attrs);
+  }
+}
+
 }  // namespace
 
 void add_conv2d_cases(Table& table) {
-  for (const Direction direction : {kForward, kData, kWeights}) {
+  for (const Direction direction : {kForward, kData, kWeights, kBoth}) {
     add_model_shapes(table, direction);
     add_windows(table, direction);
     add_tiles(table, direction);
     add_groups(table, direction);
     add_edges(table, direction);
   }
+  for (const Direction direction : {kForward, kWeights}) add_gathers(table, direction);
 }
 
 }  // namespace quern::check

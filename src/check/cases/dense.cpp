@@ -7,6 +7,10 @@ struct Sizes {
   int n, c, k;
 };
 
+int flag_combinations(Direction direction) {
+  return direction == Direction::forward ? 8 : direction == Direction::backward ? 4 : 2;
+}
+
 DenseAttrs attributes(Direction direction, int flags) {
   DenseAttrs attrs;
   if (direction == Direction::forward) {
@@ -17,6 +21,7 @@ DenseAttrs attributes(Direction direction, int flags) {
     attrs.mask = (flags & 1) != 0;
   } else {
     attrs.bias = (flags & 1) != 0;
+    attrs.mask = direction == Direction::backward && (flags & 2) != 0;
   }
   return attrs;
 }
@@ -33,13 +38,12 @@ void add_one(Table& table, Direction direction, const Sizes& sizes, int flags) {
 }
 
 void add_all_flags(Table& table, Direction direction, const Sizes& sizes) {
-  for (int flags = 0; flags < (direction == Direction::forward ? 8 : 2); ++flags)
-    add_one(table, direction, sizes, flags);
+  for (int flags = 0; flags < flag_combinations(direction); ++flags) add_one(table, direction, sizes, flags);
 }
 
 void add_some_flags(Table& table, Direction direction, const Sizes& sizes) {
   const auto choice = static_cast<int>((hash_name(base_name(sizes)) >> 17) % 8);
-  add_one(table, direction, sizes, direction == Direction::forward ? choice : choice % 2);
+  add_one(table, direction, sizes, choice % flag_combinations(direction));
 }
 
 }  // namespace
@@ -56,14 +60,15 @@ void add_dense_cases(Table& table) {
   constexpr int kInputs[] = {1, 3, 8, 16, 31, 33, 64, 65, 127, 129};
   constexpr int kOutputs[] = {1, 2, 10, 15, 16, 17, 32, 33, 63, 65, 128, 129};
   for (const Direction direction :
-       {Direction::forward, Direction::backward_data, Direction::backward_weights}) {
+       {Direction::forward, Direction::backward_data, Direction::backward_weights, Direction::backward}) {
     for (const Sizes& sizes : kModels) add_all_flags(table, direction, sizes);
     for (const Sizes& sizes : kEdges) add_all_flags(table, direction, sizes);
     for (const int n : kBatches)
       for (const int c : kInputs)
         for (const int k : kOutputs) {
           const Sizes sizes{n, c, k};
-          if (hash_name(base_name(sizes)) % 10 == 0) add_some_flags(table, direction, sizes);
+          const unsigned thin = direction == Direction::backward ? 40 : 10;
+          if (hash_name(base_name(sizes)) % thin == 0) add_some_flags(table, direction, sizes);
         }
     for (const int t : kTileSizes) {
       add_some_flags(table, direction, {t, 20, 12});

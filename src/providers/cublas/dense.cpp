@@ -223,6 +223,7 @@ void add_cublas(Registry& registry) {
     };
     registry.add(std::move(implementation));
   }
+  add_backward_pairs(registry, Provider::cublas, DeviceKind::cuda);
 }
 
 }  // namespace quern

@@ -18,6 +18,7 @@ void add_refused(Registry& registry, OpKey op, const char* reason) {
 
 void add_cudnn(Registry& registry) {
   cudnn::add_conv2d(registry);
+  add_backward_pairs(registry, Provider::cudnn, DeviceKind::cuda);
   cudnn::add_batchnorm(registry);
   cudnn::add_pooling(registry);
   cudnn::add_refused(registry, {OpKind::maxpool2d, Direction::backward},

@@ -58,6 +58,7 @@ void add_batchnorm(Registry& registry) {
     args.argmax = args.pool ? output<std::uint8_t>(run, 4) : nullptr;
     args.workspace = static_cast<float*>(run.workspace);
   };
+  forward.launches = [](const OpDesc& desc) { return desc.as<BatchNormAttrs>().stats ? 1 : 3; };
   forward.workspace = [](const BatchNormForwardArgs& args) {
     return kernels::batchnorm_workspace(args.rows, args.channels, args.type);
   };
@@ -67,6 +68,7 @@ void add_batchnorm(Registry& registry) {
   inference.op = {OpKind::batchnorm, Direction::inference};
   inference.bind = bind_common;
   inference.workspace = {};
+  inference.launches = {};
   add_kernel(registry, inference);
 
   KernelEntry<BatchNormBackwardArgs> backward;
@@ -75,7 +77,7 @@ void add_batchnorm(Registry& registry) {
   backward.exact = false;
   backward.launchers = QUERN_LAUNCHERS(batchnorm_backward);
   backward.refusal = needs_one_type;
-  backward.plan = [](const OpDesc& desc, const DeviceInfo&) {
+  backward.plan = [](const OpDesc& desc, const DeviceInfo& device) {
     const auto& attrs = desc.as<BatchNormAttrs>();
     const Shape& x = desc.inputs[1].shape;
     BatchNormBackwardArgs args;
@@ -86,6 +88,7 @@ void add_batchnorm(Registry& registry) {
     args.mask = attrs.mask;
     args.pool = attrs.pool;
     if (attrs.pool) args.window = kernels::pool_window(attrs.window, x, desc.inputs[0].shape);
+    args.multiprocessors = std::max(1, device.multiprocessors);
     return args;
   };
   backward.bind = [](BatchNormBackwardArgs& args, const RunArgs& run) {
@@ -101,6 +104,7 @@ void add_batchnorm(Registry& registry) {
     args.dbeta = output<float>(run, 2);
     args.workspace = static_cast<float*>(run.workspace);
   };
+  backward.counters = [](const BatchNormBackwardArgs&) { return std::size_t{1}; };
   // Sized for the rows of x; the pooled gradient has fewer.
   backward.workspace = [](const BatchNormBackwardArgs& args) {
     return kernels::batchnorm_workspace(args.rows, args.channels, args.type);

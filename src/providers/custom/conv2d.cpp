@@ -16,10 +16,11 @@ Conv2dShape shape_of(const OpDesc& desc) {
   const auto& attrs = desc.as<Conv2dAttrs>();
   const bool data = desc.op.direction == Direction::backward_data,
              forward = desc.op.direction == Direction::forward;
+  // x, or the dataset that it is gathered from, whose images are as many as they like.
   const Shape& x = forward ? desc.inputs[0].shape : data ? desc.outputs[0].shape : desc.inputs[1].shape;
   const Shape& y = forward ? desc.outputs[0].shape : desc.inputs[0].shape;
   Conv2dShape s;
-  s.n = static_cast<int>(x[0]);
+  s.n = static_cast<int>(y[0]);
   s.h = static_cast<int>(x[1]);
   s.w = static_cast<int>(x[2]);
   s.c = static_cast<int>(x[3]);
@@ -54,6 +55,7 @@ template <class Args>
 KernelEntry<Args> direct_entry(Direction direction, Args (*args_of)(const OpDesc&, const Conv2dShape&)) {
   KernelEntry<Args> entry;
   entry.name = "direct_small_c";
+  entry.merges = true;
   entry.op = {OpKind::conv2d, direction};
   entry.plan = [=](const OpDesc& desc, const DeviceInfo&) { return args_of(desc, shape_of(desc)); };
   entry.bind = [](Args& args, const RunArgs& run) { bind(args, run); };

@@ -49,6 +49,9 @@ void add_custom(Registry& registry) {
   add_optimizer(registry);
   add_relu(registry);
   add_softmax_xent(registry);
+  // What the products of one launch refuse: groups, mixtures of types.
+  add_backward_pairs(registry, Provider::custom, DeviceKind::emu);
+  add_backward_pairs(registry, Provider::custom, DeviceKind::cuda);
 }
 
 }  // namespace quern

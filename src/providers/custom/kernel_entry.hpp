@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/implementation.hpp"
 #include "simt/simt.hpp"
@@ -51,7 +52,8 @@ template <class Args>
 struct KernelEntry {
   std::string name;  ///< without the provider: "vector"
   OpKey op;
-  bool exact = true;  ///< see Implementation::exact
+  bool exact = true;    ///< see Implementation::exact
+  bool merges = false;  ///< see Implementation::merges
   /// Why the kernel does not serve this operation on this device, or nothing. `device.sm` and, for
   /// instructions that are not emulated, `device.kind` may be looked at.
   std::function<Refusal(const OpDesc&, const DeviceInfo&)> refusal;
@@ -60,6 +62,8 @@ struct KernelEntry {
   std::function<Args(const OpDesc&, const DeviceInfo&)> plan;
   /// The addresses, before every launch.
   std::function<void(Args&, const RunArgs&)> bind;
+  /// Kernels that the launcher launches for this operation; one if left empty.
+  std::function<int(const OpDesc&)> launches = {};
   /// Bytes of workspace for these arguments; none if left empty.
   std::function<std::size_t(const Args&)> workspace = {};
   /// Counters for blocks that wait for each other's results: how many `Args::counters`, an `unsigned*`, must
@@ -116,7 +120,12 @@ void add_kernel(Registry& registry, KernelEntry<Args> entry) {
     implementation.op = shared->op;
     implementation.device = device;
     implementation.exact = shared->exact;
+    implementation.merges = shared->merges;
     implementation.refusal = shared->refusal;
+    if (shared->launches)
+      implementation.launches = [shared](const OpDesc& desc, const DeviceInfo&) {
+        return shared->launches(desc);
+      };
     implementation.prepare = [shared](const OpDesc& desc, Device& on) -> std::unique_ptr<Executable> {
       return std::make_unique<KernelExecutable<Args>>(*shared, desc, on);
     };
@@ -134,6 +143,12 @@ const T* input(const RunArgs& args, std::size_t slot) {
 template <class T>
 T* output(const RunArgs& args, std::size_t slot) {
   return static_cast<T*>(args.out[slot]);
+}
+
+/// The dataset, its order and the step that stand at `slot` and behind it.
+inline kernels::Dataset dataset(const RunArgs& args, std::size_t slot) {
+  return {input<std::uint8_t>(args, slot), input<std::uint32_t>(args, slot + 1),
+          input<StepScalars>(args, slot + 2)};
 }
 
 /// The type of the first activation that `desc` has (the slots of quern/op.hpp that bf16 may stand in): f32

@@ -27,6 +27,8 @@ void add_optimizer(Registry& registry) {
     args.slot2 = run.out.size() > 2 ? output<float>(run, 2) : nullptr;
     args.partial_norms = static_cast<double*>(run.workspace);
   };
+  // The norm is of all gradients, so that it is known before the first of them is used.
+  forward.launches = [](const OpDesc& desc) { return desc.as<OptimizerAttrs>().clip_norm > 0 ? 2 : 1; };
   forward.workspace = [](const OptimizerArgs& args) { return kernels::optimizer_workspace(args.attrs); };
   add_kernel(registry, forward);
 }

@@ -63,12 +63,19 @@ Refusal refuse_geometry(const Conv2dShape& s) {
   return {};
 }
 
-GemmPlan plan_product(const GemmProblem& problem, const DeviceInfo& device, Arithmetic arithmetic) {
+GemmRates rates_of(Arithmetic arithmetic) {
   GemmRates rates;
   // mma.sync reaches about 60 % of the datasheet's dense rate on Hopper.
   if (arithmetic == Arithmetic::tf32) rates.multiply_adds = 600;
   if (arithmetic == Arithmetic::bf16) rates.multiply_adds = 1200;
-  return plan_gemm(problem, device.multiprocessors, rates);
+  return rates;
+}
+
+Refusal refuse_product(const OpDesc& desc, const DeviceInfo& device, ShapeOf shape_of,
+                       Arithmetic arithmetic) {
+  if (Refusal refusal = refuse_arithmetic(desc, device, arithmetic)) return refusal;
+  if (Refusal refusal = refuse_size(desc)) return refusal;
+  return refuse_geometry(shape_of(desc));
 }
 
 /// The functions of one direction, by the type of its arguments.
@@ -88,15 +95,14 @@ void add_direction(Registry& registry, OpKey op, ShapeOf shape_of, const Product
     entry.name = name;
     entry.op = op;
     entry.launchers = launchers;
-    entry.refusal = [=](const OpDesc& desc, const DeviceInfo& device) -> Refusal {
-      if (Refusal refusal = refuse_arithmetic(desc, device, arithmetic)) return refusal;
-      if (Refusal refusal = refuse_size(desc)) return refusal;
-      return refuse_geometry(shape_of(desc));
+    entry.refusal = [=](const OpDesc& desc, const DeviceInfo& device) {
+      return refuse_product(desc, device, shape_of, arithmetic);
     };
     entry.plan = [=](const OpDesc& desc, const DeviceInfo& device) {
       const Conv2dShape shape = shape_of(desc);
       Args args = product.args_of(desc, shape);
-      args.plan = plan_product(product.problem_of(shape, chunk_of(arithmetic)), device, arithmetic);
+      args.plan = plan_gemm(product.problem_of(shape, chunk_of(arithmetic)), device.multiprocessors,
+                            rates_of(arithmetic));
       return args;
     };
     entry.bind = [](Args& args, const RunArgs& run) { bind(args, run); };
@@ -110,6 +116,12 @@ void add_direction(Registry& registry, OpKey op, ShapeOf shape_of, const Product
 
   KernelEntry<Args> general;
   general.name = "general";
+  general.merges = true;
+  general.launches = [](const OpDesc& desc) {  // statistics and the bias' gradient have their own
+    const bool forward = desc.op.direction == Direction::forward;
+    const bool to_weights = desc.op.direction == Direction::backward_weights;
+    return (forward && epilogue_of(desc).stats) || (to_weights && epilogue_of(desc).bias) ? 2 : 1;
+  };
   general.op = op;
   general.launchers = product.general;
   general.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal(); };
@@ -118,14 +130,62 @@ void add_direction(Registry& registry, OpKey op, ShapeOf shape_of, const Product
   add_kernel(registry, general);
 }
 
+/// Both gradients in one launch.
+void add_backward(Registry& registry, OpKind kind, ShapeOf shape_of) {
+  const auto add = [&](const char* name, Arithmetic arithmetic,
+                       const Launchers<Conv2dBackwardArgs>& launchers) {
+    KernelEntry<Conv2dBackwardArgs> entry;
+    entry.name = name;
+    entry.op = {kind, Direction::backward};
+    entry.launchers = launchers;
+    entry.refusal = [=](const OpDesc& desc, const DeviceInfo& device) {
+      return refuse_product(desc, device, shape_of, arithmetic);
+    };
+    entry.plan = [=](const OpDesc& desc, const DeviceInfo& device) {
+      const Conv2dShape shape = shape_of(desc);
+      Conv2dBackwardArgs args;
+      args.data = backward_data_args(backward_data_half(desc), shape);
+      args.weights = backward_weights_args(backward_weights_half(desc), shape);
+      args.masked = epilogue_of(desc).mask;
+      const int chunk = chunk_of(arithmetic);
+      const GemmPairPlan plans = plan_gemm_pair(conv2d_backward_data_problem(shape, chunk),
+                                                conv2d_backward_weights_problem(shape, chunk),
+                                                device.multiprocessors, rates_of(arithmetic));
+      args.data.plan = plans.first;
+      args.weights.plan = plans.second;
+      return args;
+    };
+    entry.bind = [](Conv2dBackwardArgs& args, const RunArgs& run) {
+      args.data.dy = args.weights.dy = run.in[0];
+      args.weights.x = run.in[1];
+      args.data.x = args.masked ? run.in[1] : nullptr;
+      args.data.w = input<float>(run, 2);
+      args.data.dx = run.out[0];
+      args.weights.dw = output<float>(run, 1);
+      args.weights.dbias = args.weights.with_bias ? output<float>(run, 2) : nullptr;
+      args.workspace = static_cast<float*>(run.workspace);
+    };
+    entry.workspace = conv2d_backward_workspace;
+    entry.counters = conv2d_backward_counters;
+    add_kernel(registry, entry);
+  };
+  add("implicit_gemm_bf16", Arithmetic::bf16, QUERN_LAUNCHERS(conv2d_backward_bf16));
+  add("implicit_gemm_tf32", Arithmetic::tf32, QUERN_LAUNCHERS(conv2d_backward_tf32));
+  add("implicit_gemm_fp32", Arithmetic::fp32, QUERN_LAUNCHERS(conv2d_backward_fp32));
+}
+
 }  // namespace
 
 // Activations are all inputs and outputs but the weights (fp32 in any precision), biases and statistics.
 std::optional<DType> common_activation_type(const OpDesc& desc) {
-  const bool to_weights = desc.op.direction == Direction::backward_weights;
+  const Direction direction = desc.op.direction;
+  // Gathered images are in whatever type the others are.
+  if (is_merged(desc)) return direction == Direction::forward ? desc.outputs[0].dtype : desc.inputs[0].dtype;
   const DType type = desc.inputs[0].dtype;
-  bool alike = to_weights ? desc.inputs[1].dtype == type : desc.outputs[0].dtype == type;
-  if (desc.op.direction == Direction::backward_data && desc.inputs.size() > 2)
+  bool alike = direction == Direction::backward_weights || desc.outputs[0].dtype == type;
+  if (direction == Direction::backward_weights || direction == Direction::backward)
+    alike = alike && desc.inputs[1].dtype == type;
+  if (direction == Direction::backward_data && desc.inputs.size() > 2)
     alike = alike && desc.inputs[2].dtype == type;
   return alike ? std::optional(type) : std::nullopt;
 }
@@ -138,13 +198,28 @@ Refusal refuse_size(const OpDesc& desc) {
   return {};
 }
 
+namespace {
+
+GatheredImages gathered_images(const OpDesc& desc) {
+  GatheredImages images;
+  if (desc.op.kind == OpKind::dense) return images;
+  const auto& attrs = desc.as<Conv2dAttrs>();
+  images.gather = attrs.gather;
+  images.mean = attrs.mean;
+  images.stddev = attrs.stddev;
+  return images;
+}
+
+}  // namespace
+
 Conv2dForwardArgs forward_args(const OpDesc& desc, const Conv2dShape& shape) {
   Conv2dForwardArgs args;
   args.shape = shape;
   args.relu = epilogue_of(desc).relu;
   args.with_stats = epilogue_of(desc).stats;
-  args.x_bf16 = is_bf16(desc.inputs[0]);
+  args.images = gathered_images(desc);
   args.y_bf16 = is_bf16(desc.outputs[0]);
+  args.x_bf16 = args.images.gather ? args.y_bf16 : is_bf16(desc.inputs[0]);
   return args;
 }
 
@@ -161,17 +236,21 @@ Conv2dBackwardWeightsArgs backward_weights_args(const OpDesc& desc, const Conv2d
   Conv2dBackwardWeightsArgs args;
   args.shape = shape;
   args.with_bias = epilogue_of(desc).bias;
+  args.images = gathered_images(desc);
   args.dy_bf16 = is_bf16(desc.inputs[0]);
-  args.x_bf16 = is_bf16(desc.inputs[1]);
+  args.x_bf16 = args.images.gather ? args.dy_bf16 : is_bf16(desc.inputs[1]);
   return args;
 }
 
 // Slots that the attributes leave out are not in the lists; those named here come last in theirs.
 
 void bind(Conv2dForwardArgs& args, const RunArgs& run) {
-  args.x = run.in[0];
-  args.w = input<float>(run, 1);
-  args.bias = run.in.size() > 2 ? input<float>(run, 2) : nullptr;
+  const bool gather = args.images.gather;
+  const std::size_t w = gather ? 3 : 1;
+  args.x = gather ? nullptr : run.in[0];
+  if (gather) args.images.dataset = dataset(run, 0);
+  args.w = input<float>(run, w);
+  args.bias = run.in.size() > w + 1 ? input<float>(run, w + 1) : nullptr;
   args.y = run.out[0];
   args.stats = args.with_stats ? output<float>(run, 1) : nullptr;
   args.workspace = static_cast<float*>(run.workspace);
@@ -187,7 +266,8 @@ void bind(Conv2dBackwardDataArgs& args, const RunArgs& run) {
 
 void bind(Conv2dBackwardWeightsArgs& args, const RunArgs& run) {
   args.dy = run.in[0];
-  args.x = run.in[1];
+  args.x = args.images.gather ? nullptr : run.in[1];
+  if (args.images.gather) args.images.dataset = dataset(run, 1);
   args.dw = output<float>(run, 0);
   args.dbias = args.with_bias ? output<float>(run, 1) : nullptr;
   args.workspace = static_cast<float*>(run.workspace);
@@ -211,6 +291,7 @@ void add_products(Registry& registry, OpKind kind, ShapeOf shape_of) {
        conv2d_backward_weights_counters, QUERN_LAUNCHERS(conv2d_backward_weights_bf16),
        QUERN_LAUNCHERS(conv2d_backward_weights_tf32), QUERN_LAUNCHERS(conv2d_backward_weights_fp32),
        QUERN_LAUNCHERS(conv2d_backward_weights_general)});
+  add_backward(registry, kind, shape_of);
 }
 
 }  // namespace quern

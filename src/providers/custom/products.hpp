@@ -13,8 +13,8 @@ namespace quern {
 /// The geometry behind a description: of a convolution, or of a dense layer as one.
 using ShapeOf = kernels::Conv2dShape (*)(const OpDesc&);
 
-/// Adds the implicit products in bf16, tf32 and fp32 and the general kernel, in this order, for all
-/// directions.
+/// Adds the implicit products in bf16, tf32 and fp32 and, but for `backward`, the general kernel, in this
+/// order, for all directions.
 void add_products(Registry& registry, OpKind kind, ShapeOf shape_of);
 
 /// The type that all activations of `desc` have; none where they differ.

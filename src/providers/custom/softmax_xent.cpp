@@ -11,6 +11,7 @@ void add_softmax_xent(Registry& registry) {
   forward.name = "warp_rows";
   forward.op = {OpKind::softmax_xent, Direction::forward};
   forward.exact = false;
+  forward.merges = true;
   forward.launchers = QUERN_LAUNCHERS(softmax_xent_forward);
   forward.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal{}; };
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
@@ -22,14 +23,25 @@ void add_softmax_xent(Registry& registry) {
     args.dlogits_bf16 = attrs.gradient && desc.outputs[1].dtype == DType::bf16;
     args.label_smoothing = attrs.label_smoothing;
     args.gradient_scale = attrs.gradient_scale;
+    args.with_gradient = attrs.gradient;
+    args.with_metrics = attrs.metrics;
+    args.gather = attrs.gather;
     return args;
   };
   forward.bind = [](SoftmaxXentArgs& args, const RunArgs& run) {
     args.logits = run.in[0];
-    args.labels = input<std::int32_t>(run, 1);
+    if (args.gather)
+      args.dataset = dataset(run, 1);
+    else
+      args.labels = input<std::int32_t>(run, 1);
     args.loss = output<float>(run, 0);
-    args.dlogits = run.out.size() > 1 ? run.out[1] : nullptr;
+    args.dlogits = args.with_gradient ? run.out[1] : nullptr;
+    args.before = args.with_metrics ? input<Metrics>(run, args.gather ? 4 : 2) : nullptr;
+    args.after = args.with_metrics ? output<Metrics>(run, args.with_gradient ? 2 : 1) : nullptr;
+    args.workspace = run.workspace;
   };
+  forward.workspace = kernels::softmax_xent_workspace;
+  forward.counters = [](const SoftmaxXentArgs& args) { return std::size_t{args.with_metrics ? 1u : 0u}; };
   add_kernel(registry, forward);
 }
 

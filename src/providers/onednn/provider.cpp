@@ -15,6 +15,7 @@ void add_onednn(Registry& registry) {
   onednn::add_pointwise(registry);
   onednn::add_loss(registry);
   onednn::add_update(registry);
+  add_backward_pairs(registry, Provider::onednn, DeviceKind::cpu);
 }
 
 }  // namespace quern

@@ -1,3 +1,5 @@
+#include "providers/reference/gather.hpp"
+#include "providers/reference/halves.hpp"
 #include "providers/reference/ops.hpp"
 #include "providers/reference/window.hpp"
 
@@ -23,8 +25,10 @@ template <class Real>
 void conv2d_forward(const OpDesc& desc, const RunArgs& args) {
   const auto& attrs = desc.as<Conv2dAttrs>();
   Operands<Real> operands(desc, args);
-  const View<Real> x = operands.input(), w = operands.input(), bias = operands.input_if(attrs.bias);
   const View<Real> y = operands.output(), stats = operands.output_if(attrs.stats);
+  const ImageBatch<Real> batch(operands, attrs, y.extent(0), desc.outputs[0].dtype);
+  const View<Real>& x = batch.view();
+  const View<Real> w = operands.input(), bias = operands.input_if(attrs.bias);
   const Axes at = conv_axes(attrs, x.shape(), y.shape());
   const Groups group = groups(attrs, x.shape(), y.shape());
 
@@ -92,7 +96,9 @@ template <class Real>
 void conv2d_backward_weights(const OpDesc& desc, const RunArgs& args) {
   const auto& attrs = desc.as<Conv2dAttrs>();
   Operands<Real> operands(desc, args);
-  const View<Real> dy = operands.input(), x = operands.input();
+  const View<Real> dy = operands.input();
+  const ImageBatch<Real> batch(operands, attrs, dy.extent(0), desc.inputs[0].dtype);
+  const View<Real>& x = batch.view();
   const View<Real> dw = operands.output(), dbias = operands.output_if(attrs.bias);
   const Axes at = conv_axes(attrs, x.shape(), dy.shape());
   const Groups group = groups(attrs, x.shape(), dy.shape());
@@ -129,8 +135,14 @@ void conv2d_backward_weights(const OpDesc& desc, const RunArgs& args) {
   }
 }
 
+template <class Real>
+void conv2d_backward(const OpDesc& desc, const RunArgs& args) {
+  run_halves<Conv2dAttrs>(desc, args, conv2d_backward_data<Real>, conv2d_backward_weights<Real>);
+}
+
 QUERN_REFERENCE_INSTANTIATE(conv2d_forward);
 QUERN_REFERENCE_INSTANTIATE(conv2d_backward_data);
 QUERN_REFERENCE_INSTANTIATE(conv2d_backward_weights);
+QUERN_REFERENCE_INSTANTIATE(conv2d_backward);
 
 }  // namespace quern::reference

@@ -1,3 +1,4 @@
+#include "providers/reference/halves.hpp"
 #include "providers/reference/ops.hpp"
 #include "providers/reference/view.hpp"
 
@@ -67,8 +68,14 @@ void dense_backward_weights(const OpDesc& desc, const RunArgs& args) {
   }
 }
 
+template <class Real>
+void dense_backward(const OpDesc& desc, const RunArgs& args) {
+  run_halves<DenseAttrs>(desc, args, dense_backward_data<Real>, dense_backward_weights<Real>);
+}
+
 QUERN_REFERENCE_INSTANTIATE(dense_forward);
 QUERN_REFERENCE_INSTANTIATE(dense_backward_data);
 QUERN_REFERENCE_INSTANTIATE(dense_backward_weights);
+QUERN_REFERENCE_INSTANTIATE(dense_backward);
 
 }  // namespace quern::reference

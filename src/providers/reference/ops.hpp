@@ -12,9 +12,11 @@ template <class Real> void input_batch_forward(const OpDesc& desc, const RunArgs
 template <class Real> void conv2d_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void conv2d_backward_data(const OpDesc& desc, const RunArgs& args);
 template <class Real> void conv2d_backward_weights(const OpDesc& desc, const RunArgs& args);
+template <class Real> void conv2d_backward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void dense_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void dense_backward_data(const OpDesc& desc, const RunArgs& args);
 template <class Real> void dense_backward_weights(const OpDesc& desc, const RunArgs& args);
+template <class Real> void dense_backward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void batchnorm_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void batchnorm_inference(const OpDesc& desc, const RunArgs& args);
 template <class Real> void batchnorm_backward(const OpDesc& desc, const RunArgs& args);

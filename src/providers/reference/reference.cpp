@@ -20,9 +20,11 @@ constexpr Entry kEntries[] = {
     {{OpKind::conv2d, Direction::forward}, conv2d_forward<Real>},
     {{OpKind::conv2d, Direction::backward_data}, conv2d_backward_data<Real>},
     {{OpKind::conv2d, Direction::backward_weights}, conv2d_backward_weights<Real>},
+    {{OpKind::conv2d, Direction::backward}, conv2d_backward<Real>},
     {{OpKind::dense, Direction::forward}, dense_forward<Real>},
     {{OpKind::dense, Direction::backward_data}, dense_backward_data<Real>},
     {{OpKind::dense, Direction::backward_weights}, dense_backward_weights<Real>},
+    {{OpKind::dense, Direction::backward}, dense_backward<Real>},
     {{OpKind::batchnorm, Direction::forward}, batchnorm_forward<Real>},
     {{OpKind::batchnorm, Direction::inference}, batchnorm_inference<Real>},
     {{OpKind::batchnorm, Direction::backward}, batchnorm_backward<Real>},
@@ -75,8 +77,12 @@ template void run<double>(const OpDesc&, const RunArgs&);
 namespace quern {
 
 void add_reference(Registry& registry) {
-  for (const OpKey& op : all_operations())
-    registry.add({"naive", Provider::reference, op, DeviceKind::cpu, reference::refusal, reference::prepare});
+  for (const OpKey& op : all_operations()) {
+    Implementation naive{"naive",         Provider::reference, op,
+                         DeviceKind::cpu, reference::refusal,  reference::prepare};
+    naive.merges = true;
+    registry.add(std::move(naive));
+  }
 }
 
 }  // namespace quern

@@ -111,6 +111,8 @@ class Operands {
   View<Real> input_if(bool present) { return present ? input() : View<Real>(); }
   View<Real> output_if(bool present) { return present ? output() : View<Real>(); }
 
+  /// Of the slot that the next call of an input takes.
+  const TensorDesc& next_input() const { return desc_.inputs[next_input_]; }
   template <class T>
   const T* raw_input() {
     return static_cast<const T*>(args_.in[next_input_++]);
