@@ -28,8 +28,10 @@ namespace quern::kernels::QUERN_TARGET {
 
 namespace {
 
-/// Resident at once, whatever the type: 80 registers a thread at most, 16 KiB of shared memory a block.
-constexpr int kBlocksAMultiprocessor = 3;
+/// Resident at once: 80 registers a thread and 8 KiB of shared memory a block; eight bf16 channels a thread
+/// take more of both.
+template <class T>
+constexpr int kBlocksAMultiprocessor = sizeof(T) == 4 ? 3 : 2;
 
 // The gradient behind the ReLU that follows the normalisation, at element `offset` of dy.
 template <class T, int width>
@@ -194,7 +196,7 @@ void backward(const BackwardParams& p, Stream stream) {
   const std::int64_t elements = p.args.rows * (p.args.channels / width);
   const std::int64_t wanted = std::max(
       {std::int64_t{p.parts()}, blocks(p.args.channels, kMergedChannels), blocks(elements, kNormThreads)});
-  launch_phases<kNormThreads, kBlocksAMultiprocessor>(
+  launch_phases<kNormThreads, kBlocksAMultiprocessor<T>>(
       Phases<PartialSums<T, width, pool>, MergeSums, InputGradient<T, width, pool>>{}, "batchnorm_backward",
       p.args.multiprocessors, wanted, stream, p, p.args.counters);
 }

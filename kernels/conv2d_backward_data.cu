@@ -5,7 +5,7 @@
 //   1  The main loop of conv2d_forward.cu. A strided convolution is one product for each phase of its stride,
 //      so that no tap is multiplied with the zeros between the outputs: at stride 2 a quarter of the work.
 //   2  Patches through the first-level cache, as in conv2d_forward.cu.
-//   Not done: wgmma and TMA, programmatic dependent launch. The phases of a stride differ in their taps, and
+//   Not done: wgmma and TMA. The phases of a stride differ in their taps, and
 //   so do the times of their blocks.
 //
 // Floor on an H200 (4.3 TB/s as copies measure, 67 TFLOP/s fp32, 495 TFLOP/s tf32 by the datasheet):

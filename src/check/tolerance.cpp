@@ -165,7 +165,7 @@ double scale_of(const Solved& s, Scale scale, std::size_t slot) {
       const bool matrices = s.desc.op.kind == OpKind::conv2d || s.desc.op.kind == OpKind::dense;
       if (!matrices) return std::max(s.floor, largest(s.inputs[0]));
       // y = x * w, dx = dy * w, dw = dy * x.
-      const std::string output = slot_names(s.desc).outputs[slot].name;
+      const std::string_view output = slot_names(s.desc).outputs[slot].name;
       const double first = largest_of(s, output == "y" ? "x" : "dy");
       const double second = output == "dbias" ? 1 : largest_of(s, output == "dw" ? "x" : "w");
       return std::max({s.floor, largest_of(s, "bias"), first * second});
