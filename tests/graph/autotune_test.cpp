@@ -205,7 +205,7 @@ TEST_F(ChooseByTime, PassesOverWhatCannotBePrepared) {
 }
 
 TEST_F(ChooseByTime, LeavesOtherOperationsAlone) {
-  options_.forced = {parse_impl_choice("auto"), parse_impl_choice("relu=user:second")};
+  options_.forced = {parse_impl_choice("auto"), parse_impl_choice("relu.forward=user:second")};
   EXPECT_FALSE(is_auto(options_, kRelu));
   EXPECT_TRUE(is_auto(options_, {OpKind::dense, Direction::forward}));
   Plan made = plan();
