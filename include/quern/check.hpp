@@ -117,6 +117,8 @@ std::vector<Provider> required_providers(DeviceKind kind);
 struct CheckOptions {
   std::string device = "cpu";  ///< as for open_device()
   int threads = 0;
+  /// Mode support: the GPU to ask about, in place of opening `device`. Libraries are not asked then.
+  std::optional<DeviceInfo> assumed;
   std::string op;              ///< "conv2d", "conv2d.forward"; empty: all
   std::string implementation;  ///< "onednn", "onednn:nhwc"; empty: all
   std::string case_filter;     ///< part of a case's name, or a whole name, which then selects that case alone

@@ -13,8 +13,9 @@
 
 namespace quern {
 
-/// "conv2d.forward=cudnn" or "conv2d=onednn:winograd" or "reference" (everything): which implementation to
-/// force. Later entries win. Text: `--impl` may be repeated and takes comma-separated lists.
+/// "conv2d.forward=cudnn" or "conv2d=onednn:winograd": which implementation to force. "cudnn" (everything):
+/// which to prefer; operations that it has not or refuses keep the default order. Later entries win. Text:
+/// `--impl` may be repeated and takes comma-separated lists.
 struct ImplChoice {
   std::string op;    ///< empty: every operation; "conv2d": every direction; "conv2d.forward"
   std::string impl;  ///< provider, provider:name, or auto: the fastest, see autotune.hpp

@@ -25,6 +25,15 @@ class Run {
     report_.device = report_.device_kind = options.device;
     cases_ = select_cases(options);
     report_.cases = cases_.size();
+    if (options.assumed) {
+      if (options.mode != CheckMode::support)
+        fail_input("--assume is about a GPU that is not here: add --mode support");
+      kind_ = options.assumed->kind;
+      report_.device = options.assumed->name;
+      report_.device_kind = to_string(kind_);
+      require_known_implementation(registry, kind_, options);
+      return;
+    }
     try {
       device_ = open_device(options.device, options.threads);
     } catch (const Error& error) {
@@ -43,10 +52,12 @@ class Run {
 
   CheckReport run() {
     report_.gaps = find_gaps(registry_, select_operations(options_.op), kind_, options_);
-    if (!device_) {
+    if (options_.assumed) {
+      ask_for_support(*options_.assumed);
+    } else if (!device_) {
       all_not_run();
     } else if (options_.mode == CheckMode::support) {
-      ask_for_support();
+      ask_for_support(device_->info());
     } else {
       run_cases();
     }
@@ -71,7 +82,7 @@ class Run {
       }
   }
 
-  void ask_for_support() {
+  void ask_for_support(const DeviceInfo& device) {
     for (const Case* c : cases_) {
       const OpDesc desc = at_precision(c->desc, options_.precision);
       for (const Implementation* implementation :
@@ -81,7 +92,7 @@ class Run {
         });
         if (row == report_.support.end())
           row = report_.support.insert(row, {c->desc.op, implementation->full_name(), 0, 0, {}});
-        const Refusal refusal = implementation->refusal(desc, device_->info());
+        const Refusal refusal = implementation->refusal(desc, device);
         ++(refusal ? row->refused : row->served);
         if (refusal) ++row->reasons[*refusal];
       }

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/assumed_gpu.hpp"
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
@@ -12,7 +13,7 @@ namespace {
 
 struct CheckFlags {
   CheckOptions options;
-  std::string mode = "test", precision = "fp32", shard;
+  std::string mode = "test", precision = "fp32", shard, assume;
   bool list = false, json = false, verbose = false;
 };
 
@@ -45,6 +46,7 @@ int run(CheckFlags& flags) {
   options.mode = parse_mode(flags.mode);
   options.precision = parse_precision(flags.precision);
   parse_shard(flags.shard, options);
+  if (!flags.assume.empty()) options.assumed = assumed_device(flags.assume);
   if (flags.list) {
     for (const std::string& name : list_checks(options)) fmt::print("{}\n", name);
     return 0;
@@ -79,6 +81,8 @@ void add_check(CLI::App& app, int& status) {
       "--mode", flags->mode,
       "test: compare with the reference; grad: with central differences; perf: time what passes; "
       "support: ask who serves what");
+  command->add_option("--assume", flags->assume,
+                      "Mode support: ask about a GPU that is not here, e.g. sm_90");
   command->add_option("--precision", flags->precision, "fp32, tf32 or bf16");
   command->add_option("--shard", flags->shard, "i/n: every n-th case from case i on");
   command->add_option("--repeats", options.repeats, "Samples behind a time (mode perf)")

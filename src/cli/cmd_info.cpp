@@ -2,6 +2,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/assumed_gpu.hpp"
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
@@ -23,41 +24,6 @@ struct InfoFlags {
   DeviceFlags device;
   bool json = false;
 };
-
-/// GPUs a plan can be made for without having one: compute capability, multiprocessors of a typical card, and
-/// the most shared memory a block may use. Source: CUDA C++ Programming Guide, "Technical Specifications per
-/// Compute Capability", and NVIDIA's data sheets.
-struct AssumedGpu {
-  const char* name;
-  int sm, multiprocessors;
-  std::size_t shared_memory_per_block;
-};
-constexpr AssumedGpu kAssumedGpus[] = {
-    {"sm_75", 75, 40, 64 * 1024},      // T4
-    {"sm_80", 80, 108, 163 * 1024},    // A100
-    {"sm_86", 86, 84, 99 * 1024},      // A40
-    {"sm_89", 89, 142, 99 * 1024},     // L40S
-    {"sm_90", 90, 132, 227 * 1024},    // H100, H200
-    {"sm_100", 100, 148, 227 * 1024},  // B200
-    {"sm_120", 120, 170, 99 * 1024},   // RTX 5090
-};
-
-DeviceInfo assumed_device(const std::string& text) {
-  std::vector<std::string> names;
-  for (const AssumedGpu& gpu : kAssumedGpus) {
-    names.emplace_back(gpu.name);
-    if (text != gpu.name) continue;
-    DeviceInfo info;
-    info.kind = DeviceKind::cuda;
-    info.present = false;
-    info.name = fmt::format("an assumed GPU of {}", gpu.name);
-    info.sm = gpu.sm;
-    info.multiprocessors = gpu.multiprocessors;
-    info.shared_memory_per_block = gpu.shared_memory_per_block;
-    return info;
-  }
-  fail_input("--assume {}: choose one of {}{}", text, fmt::join(names, ", "), did_you_mean(text, names));
-}
 
 void print_plan(const InfoFlags& flags) {
   ModelSpec spec = load_model_spec(flags.model.value_or(kDefaultModel));

@@ -56,30 +56,30 @@ PlannedNode choose(const Graph& graph, NodeId id, const Registry& registry, cons
   PlannedNode planned{id, graph.desc(node), nullptr, {}, {}};
   const ImplChoice* forced = forced_choice(options, node.op);
   if (forced && forced->impl == kAuto) forced = nullptr;
-  // A bare provider name for everything is a preference: operations it does not serve keep the default order.
-  bool prefer_only = false;
-  if (forced && forced->op.empty()) {
-    const auto all = registry.candidates(node.op);
-    prefer_only = std::none_of(all.begin(), all.end(), [&](const Implementation& candidate) {
-      return candidate.device == device.kind && matches_impl(*forced, candidate) &&
-             !candidate.refusal(planned.desc, device);
-    });
-  }
-  for (const Implementation& candidate : registry.candidates(node.op)) {
-    if (candidate.device != device.kind) continue;
-    if (forced && !prefer_only && !matches_impl(*forced, candidate)) continue;
+  // Whether the candidate may be taken; what it refuses is kept.
+  const auto take = [&](const Implementation& candidate) {
     if (const Refusal refusal = candidate.refusal(planned.desc, device)) {
       planned.refusals.emplace_back(candidate.full_name(), *refusal);
-      continue;
+      return false;
     }
     planned.implementation = &candidate;
     if (candidate.launches) planned.launches = candidate.launches(planned.desc, device);
-    return planned;
+    return true;
+  };
+  // A choice for everything is a preference: what it does not serve keeps the default order.
+  const bool preferred = forced && forced->op.empty();
+  for (const bool matching : {true, false}) {
+    if (!matching && !preferred) break;
+    for (const Implementation& candidate : registry.candidates(node.op)) {
+      if (candidate.device != device.kind) continue;
+      if (forced && matches_impl(*forced, candidate) != matching) continue;
+      if (take(candidate)) return planned;
+    }
   }
   std::vector<std::string> reasons;
   for (const auto& [name, reason] : planned.refusals) reasons.push_back(name + ": " + reason);
   fail_input("node '{}': nothing{} on {} serves {}{}", node.name,
-             forced ? " allowed by --impl " + forced->impl : "", to_string(device.kind),
+             forced && !preferred ? " allowed by --impl " + forced->impl : "", to_string(device.kind),
              describe(planned.desc),
              reasons.empty() ? std::string(" (this build has no candidate)")
                              : fmt::format(" ({})", fmt::join(reasons, "; ")));

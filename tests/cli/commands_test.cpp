@@ -91,6 +91,22 @@ TEST_F(Commands, InfoShowsAPlan) {
   expect_bad_usage({"info", "--plan", "--batch", "0"}, {"--batch 0"});
 }
 
+TEST_F(Commands, ChoosesImplementationsByTime) {
+  setenv("XDG_CACHE_HOME", (folder_.path() / "cache").c_str(), 1);
+  const std::vector<std::string> plan = {"info",     "--plan", "--model", "small.json",
+                                         "--device", "cpu",    "--impl",  "auto"};
+  const test::Outcome first = quern(plan);
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("timed: "));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "cache/quern/times.json"));
+  EXPECT_EQ(quern(plan).out, first.out);  // measured once
+  const test::Outcome training = quern({"train", "--model", "small.json", "--data", "data", "--epochs", "1",
+                                        "--device", "cpu", "--impl", "auto", "--no-save"});
+  EXPECT_EQ(training.status, 0) << training.err;
+  expect_bad_usage({"info", "--plan", "--assume", "sm_90", "--impl", "auto"}, {"auto"});
+  unsetenv("XDG_CACHE_HOME");
+}
+
 class TrainedModel : public test::Cli {
  protected:
   TrainedModel() { trained_ = train_json({"--run-dir", "runs/first", "--ema", "0.8"}); }

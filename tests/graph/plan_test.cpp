@@ -178,6 +178,24 @@ TEST(Pair, ServesBothGradientsByTheFirstOfEachThatDoesNotRefuse) {
   EXPECT_EQ(*refusal, "weights for backward_weights: not today");
 }
 
+TEST(Plan, AChoiceForEverythingIsAPreference) {
+  Registry registry = picky_registry();
+  registry.add({"willing",
+                Provider::user,
+                {OpKind::relu, Direction::backward},
+                DeviceKind::cpu,
+                [](const OpDesc&, const DeviceInfo&) -> Refusal { return {}; },
+                [](const OpDesc&, Device&) -> std::unique_ptr<Executable> { return nullptr; }});
+  const Plan plan =
+      make_plan(unfused_mlp(), registry, open_device("cpu")->info(), {{parse_impl_choice("user")}, true});
+  for (const PlannedNode& node : plan.nodes) {
+    const bool refused = node.desc.op == OpKey{OpKind::relu, Direction::forward};
+    const bool served = node.desc.op == OpKey{OpKind::relu, Direction::backward};
+    EXPECT_EQ(node.implementation->full_name(), served ? "user:willing" : "reference:naive");
+    EXPECT_EQ(node.refusals.size(), refused ? 1u : 0u);
+  }
+}
+
 TEST(Executor, AMissingBindingIsNamed) {
   const Registry registry = test::reference_registry();
   const auto device = open_device("cpu");

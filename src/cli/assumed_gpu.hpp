@@ -1,0 +1,14 @@
+#pragma once
+
+/// GPUs that plans and support tables can be made for without having one.
+
+#include <string>
+
+#include "quern/device.hpp"
+
+namespace quern::cli {
+
+/// "sm_90": a typical card of that compute capability. Throws an input error that lists the known ones.
+DeviceInfo assumed_device(const std::string& text);
+
+}  // namespace quern::cli
