@@ -38,7 +38,7 @@ struct BackwardParams {
 
 // Grid: the blocks of both products in a row.
 template <class Math, class TileShape, bool aligned>
-__global__ void __launch_bounds__(TileShape::kThreads)
+__global__ void __launch_bounds__(TileShape::kThreads, 1)
     implicit_gemm_backward_kernel(const __grid_constant__ BackwardParams<typename Math::Activation> p) {
   QUERN_SHARED(taps, Tap[kMaxTaps]);
   const auto block = static_cast<int>(blockIdx.x);

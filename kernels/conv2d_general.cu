@@ -49,7 +49,7 @@ __device__ __forceinline__ Index global_thread() {
 
 // y [N, P, Q, K], one element a thread.
 template <class X>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     forward_general_kernel(Conv2dShape s, X x, const float* w, const float* bias, Destination y, bool relu) {
   const Index i = global_thread();
   if (i >= static_cast<Index>(s.n) * s.p * s.q * s.k) return;

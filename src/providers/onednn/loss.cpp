@@ -8,27 +8,6 @@ namespace quern::onednn {
 
 namespace {
 
-/// Whether the label's logit is the first maximum of its row. A NaN in the row is no hit, nor is a label that
-/// is no class.
-bool hit(const float* logits, int classes, std::int32_t label) {
-  if (label < 0 || label >= classes) return false;
-  const float own = logits[label];
-  bool best = true;
-  for (int c = 0; c < classes; ++c) best = best && (c < label ? own > logits[c] : own >= logits[c]);
-  return best;
-}
-
-/// One thread: the sums of a batch are too few to share, and their order is part of the result.
-void add_batch(Metrics& sums, const float* loss, const float* logits, const std::int32_t* labels,
-               std::int64_t samples, int classes) {
-  for (std::int64_t n = 0; n < samples; ++n) {
-    sums.loss_sum += static_cast<double>(loss[n]);
-    sums.correct += hit(logits + n * classes, classes, labels[n]) ? 1 : 0;
-    sums.count += 1;
-    sums.nonfinite += std::isfinite(loss[n]) ? 0 : 1;
-  }
-}
-
 class SoftmaxXentRun final : public Executable {
  public:
   SoftmaxXentRun(const OpDesc& desc, int parts)
@@ -47,10 +26,6 @@ class SoftmaxXentRun final : public Executable {
                              attrs_.gradient_scale, output(args, 0) + rows.begin,
                              attrs_.gradient ? output(args, 1) + begin : nullptr});
     });
-    if (!attrs_.metrics) return;
-    Metrics sums = *input<Metrics>(args, 2);
-    add_batch(sums, output(args, 0), input(args, 0), input<std::int32_t>(args, 1), samples_, classes_);
-    *output<Metrics>(args, attrs_.gradient ? 2 : 1) = sums;
   }
 
  private:
@@ -60,14 +35,32 @@ class SoftmaxXentRun final : public Executable {
   int samples_, classes_;
 };
 
+/// Whether the label's logit is the first maximum of its row. A NaN in the row is no hit, nor is a label that
+/// is no class.
+bool hit(const float* logits, int classes, std::int32_t label) {
+  if (label < 0 || label >= classes) return false;
+  const float own = logits[label];
+  bool best = true;
+  for (int c = 0; c < classes; ++c) best = best && (c < label ? own > logits[c] : own >= logits[c]);
+  return best;
+}
+
+/// One thread: the sums of a batch are too few to share, and their order is part of the result.
 class MetricsRun final : public Executable {
  public:
   explicit MetricsRun(const OpDesc& desc)
       : samples_(desc.inputs[1].shape[0]), classes_(static_cast<int>(desc.inputs[1].shape[1])) {}
 
   void run(const RunArgs& args) override {
+    const float *loss = input(args, 0), *logits = input(args, 1);
+    const auto* labels = input<std::int32_t>(args, 2);
     Metrics sums = *input<Metrics>(args, 3);
-    add_batch(sums, input(args, 0), input(args, 1), input<std::int32_t>(args, 2), samples_, classes_);
+    for (std::int64_t n = 0; n < samples_; ++n) {
+      sums.loss_sum += static_cast<double>(loss[n]);
+      sums.correct += hit(logits + n * classes_, classes_, labels[n]) ? 1 : 0;
+      sums.count += 1;
+      sums.nonfinite += std::isfinite(loss[n]) ? 0 : 1;
+    }
     *output<Metrics>(args, 0) = sums;
   }
 
