@@ -56,6 +56,7 @@ class Check {
     repeat(inputs, outputs);
     overwrite(inputs, outputs);
   }
+  void run_values() { compare_tier(Tier::random); }
 
  private:
   struct Run {
@@ -203,7 +204,10 @@ CheckResult begin_result(const CaseData& data, const Implementation& implementat
   return result;
 }
 
-CheckResult check_case(CaseData& data, const Implementation& implementation, Device& device) {
+namespace {
+
+CheckResult run_check(CaseData& data, const Implementation& implementation, Device& device,
+                      void (Check::*stages)()) {
   CheckResult result = begin_result(data, implementation, device.info());
   if (result.status == CheckStatus::unsupported) return result;
   result.status = CheckStatus::fail;
@@ -215,7 +219,8 @@ CheckResult check_case(CaseData& data, const Implementation& implementation, Dev
     return result;
   }
   try {
-    Check(data, implementation, device, result).run();
+    Check check(data, implementation, device, result);
+    (check.*stages)();
     result.status = CheckStatus::pass;
   } catch (Failed& failed) {
     result.failure = failed.failure;
@@ -226,6 +231,16 @@ CheckResult check_case(CaseData& data, const Implementation& implementation, Dev
     result.reason = fmt::format("it threw: {}", error.what());
   }
   return result;
+}
+
+}  // namespace
+
+CheckResult check_case(CaseData& data, const Implementation& implementation, Device& device) {
+  return run_check(data, implementation, device, &Check::run);
+}
+
+CheckResult check_values(CaseData& data, const Implementation& implementation, Device& device) {
+  return run_check(data, implementation, device, &Check::run_values);
 }
 
 }  // namespace quern::check

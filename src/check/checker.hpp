@@ -36,6 +36,10 @@ class CaseData {
 /// Mode test: the tiers, the fences, the repetition. Never throws what the implementation threw.
 CheckResult check_case(CaseData& data, const Implementation& implementation, Device& device);
 
+/// The random tier alone, between guard bands: whether a result may be timed. Never throws what the
+/// implementation threw.
+CheckResult check_values(CaseData& data, const Implementation& implementation, Device& device);
+
 /// Mode grad: outputs of a backward direction against central differences of the forward, in double.
 CheckResult check_gradient(CaseData& data, const Implementation& implementation, Device& device);
 

@@ -16,6 +16,8 @@ void add_predict(CLI::App& app, int& status);
 void add_check(CLI::App& app, int& status);
 void add_export(CLI::App& app, int& status);
 void add_import(CLI::App& app, int& status);
+void add_bench(CLI::App& app, int& status);
+void add_profile(CLI::App& app, int& status);
 void add_info(CLI::App& app, int& status);
 void add_report(CLI::App& app, int& status);
 void add_models(CLI::App& app, int& status);

@@ -122,9 +122,11 @@ struct RecipeFlags::Values {
 RecipeFlags::RecipeFlags() : values_(std::make_unique<Values>()) {}
 RecipeFlags::~RecipeFlags() = default;
 
-void RecipeFlags::add_to(CLI::App& command) {
-  for (std::size_t i = 0; i < kIntegers.size(); ++i)
+void RecipeFlags::add_to(CLI::App& command, bool batch) {
+  for (std::size_t i = 0; i < kIntegers.size(); ++i) {
+    if (!batch && std::string_view(kIntegers[i].name) == "--batch") continue;
     command.add_option(kIntegers[i].name, values_->integers[i], kIntegers[i].help)->group("Recipe");
+  }
   command.add_option("--optimizer", values_->optimizer, "adam, adamw, sgd, momentum or nesterov")
       ->group("Recipe");
   command.add_option("--schedule", values_->schedule, "constant, step, cosine or one_cycle")->group("Recipe");

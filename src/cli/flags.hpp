@@ -43,7 +43,8 @@ class RecipeFlags {
  public:
   RecipeFlags();
   ~RecipeFlags();
-  void add_to(CLI::App& command);
+  /// `batch`: whether --batch is among them.
+  void add_to(CLI::App& command, bool batch = true);
   /// Sets the fields that were given, and validates the result.
   void apply(Recipe& recipe) const;
   /// For a run to be resumed: throws an input error naming the first flag that would change `recipe`. Only

@@ -63,10 +63,12 @@ int main(int argc, char** argv) {
   quern::cli::add_predict(app, status);
 #ifdef QUERN_HAVE_CHECK
   quern::cli::add_check(app, status);
+  quern::cli::add_bench(app, status);
 #endif
   quern::cli::add_export(app, status);
   quern::cli::add_import(app, status);
   quern::cli::add_report(app, status);
+  quern::cli::add_profile(app, status);
   quern::cli::add_info(app, status);
   quern::cli::add_models(app, status);
   try {

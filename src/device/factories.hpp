@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "quern/device.hpp"
+#include "quern/timeline.hpp"
 
 namespace quern {
 
@@ -17,6 +18,9 @@ std::unique_ptr<Device> open_emulator(int threads);
 
 /// The CUDA device with this ordinal; throws a device error when there is none.
 std::unique_ptr<Device> open_cuda(int index);
+
+/// make_timeline() of a CUDA device.
+std::unique_ptr<Timeline> make_cuda_timeline(Device& device);
 
 /// How many CUDA devices this machine has; 0 without a driver. Never throws.
 int cuda_device_count() noexcept;
