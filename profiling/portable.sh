@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Packs what a GPU machine without our packages, a network or a compiler needs to train, check and test:
 #   bin/quern   tests/ (every test program, and `run`, which runs them)   lib/   data/
+#   profiling/gpu_acceptance.sh, which accepts the machine in one call
 # zlib, libpng and fmt are linked in; oneDNN, OpenMP and the C++ library travel in lib/, found relative to the programs.
 # What the machine must bring is x86-64 Linux with this machine's glibc or a newer one, and, for its GPU, a driver.
 # Usage: profiling/portable.sh [GPU-ARCHITECTURES]     default 90 (Hopper); "80;90" for several
@@ -26,6 +27,8 @@ rm -rf -- "$package"
 mkdir -p "$package"/{bin,lib,tests}
 cp "$build/bin/quern" "$package/bin/"
 cp -r data "$package/"
+mkdir -p "$package/profiling"
+cp -r profiling/gpu_acceptance.sh profiling/compare "$package/profiling/"
 mapfile -t tests < <(ctest --test-dir "$build" --show-only=json-v1 |
   grep -oE "\"$root/$build/tests/[^\"]+\"" | tr -d '"' | sort -u)
 for program in "${tests[@]}"; do
