@@ -81,7 +81,21 @@ pytorch() { # ROUND PYTHON VERSION
   fi
 }
 
-"$root/quern" models >/dev/null # builds, so that no round does
+"$root/quern" check --list >/dev/null # builds, so that no round does
+
+# The same work: from the same weights over the same batches the first losses are the same.
+if ((${#pythons[@]} > 0)); then
+  "$root/quern" bench train --first-steps "$scratch/start.json" --device cpu --model "$model" --batch "$batch" --steps 10 \
+    --schedule constant --lr 0.001
+  for i in "${!pythons[@]}"; do
+    if "${pythons[i]}" "$here/seed_pytorch.py" --threads "$threads" --start "$scratch/start.json" >"$scratch/losses"; then
+      printf 'PyTorch %s: the first 10 losses are those of quern: %s\n' "${versions[i]}" "$(<"$scratch/losses")"
+    else
+      printf 'PyTorch %s: the first 10 losses DIFFER from those of quern: %s\n' "${versions[i]}" "$(<"$scratch/losses")" >&2
+      exit 1
+    fi
+  done
+fi
 for ((round = 1; round <= rounds; ++round)); do
   [[ -t 2 ]] && printf '\rround %d of %d ' "$round" "$rounds" >&2
   quern "$round"

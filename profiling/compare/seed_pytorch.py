@@ -68,6 +68,53 @@ def make_adam(parameters, variant):
     raise AssertionError("plain Adam always exists")
 
 
+def repeat_start(path, images, labels):
+    """Takes quern's first steps from the same weights over the same batches; True if the losses agree.
+
+    Written by `quern bench train --first-steps`. Adam's epsilon stands inside the bias correction here and outside of
+    it there, and sums are added up in another order, so the losses drift apart slowly: 1e-3 holds for ten steps.
+    """
+    start = json.loads(path.read_text())
+    tensors = {
+        name: torch.tensor(entry["values"]).reshape(entry["shape"]) for name, entry in start["weights"].items()
+    }
+    model = build(start["model"] == "seed-bn")
+    layers = {"conv": [], "bn": [], "dense": []}
+    for module in model:
+        if isinstance(module, nn.Conv2d):
+            layers["conv"].append(module)
+        elif isinstance(module, nn.Linear):
+            layers["dense"].append(module)
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layers["bn"].append(module)
+    with torch.no_grad():
+        for i, module in enumerate(layers["conv"], 1):
+            module.weight.copy_(tensors[f"conv{i}.weight"].permute(0, 3, 1, 2))  # KRSC -> KCRS
+            module.bias.copy_(tensors[f"conv{i}.bias"])
+        first = tensors["dense1.weight"]  # over features in the order h, w, c -> c, h, w
+        layers["dense"][0].weight.copy_(first.reshape(-1, 7, 7, 64).permute(0, 3, 1, 2).reshape(first.shape))
+        layers["dense"][0].bias.copy_(tensors["dense1.bias"])
+        layers["dense"][1].weight.copy_(tensors["logits.weight"])
+        layers["dense"][1].bias.copy_(tensors["logits.bias"])
+        for i, module in enumerate(layers["bn"], 1):
+            module.weight.copy_(tensors[f"bn{i}.gamma"])
+            module.bias.copy_(tensors[f"bn{i}.beta"])
+    adam = torch.optim.Adam(model.parameters(), lr=start["learning_rate"], eps=1e-7)
+    criterion = nn.CrossEntropyLoss()
+    model.train()
+    order, batch, losses = torch.tensor(start["order"]), start["batch_size"], []
+    for number in range(len(start["losses"])):
+        index = order[number * batch : (number + 1) * batch]
+        loss = criterion(model(images.index_select(0, index)), labels.index_select(0, index))
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    worst = max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(losses, start["losses"]))
+    print(json.dumps({"losses": losses, "quern_losses": start["losses"], "largest_relative_difference": worst}))
+    return worst < 1e-3
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["seed", "seed-bn"], default="seed-bn")
@@ -77,6 +124,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "data" / "mnist")
+    parser.add_argument("--start", type=Path, help="instead of timing, repeat quern's first steps and compare losses")
     args = parser.parse_args()
 
     if args.variant == "compile" and not hasattr(torch, "compile"):
@@ -87,6 +135,8 @@ def main():
     torch.set_flush_denormal(tuned)
 
     images, labels = load(args.data)
+    if args.start:
+        sys.exit(0 if repeat_start(args.start, images, labels) else 1)
     model = build(args.model == "seed-bn")
     if tuned:
         model = model.to(memory_format=torch.channels_last)

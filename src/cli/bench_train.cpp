@@ -6,11 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/console.hpp"
+#include "cli/first_steps.hpp"
 #include "cli/flags.hpp"
 #include "cli/progress.hpp"
 #include "cli/train_flags.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
+#include "quern/file.hpp"
 #include "quern/profile.hpp"
 #include "quern/trainer.hpp"
 #include "quern/version.hpp"
@@ -24,6 +26,7 @@ struct BenchTrainFlags {
   std::string data = kDefaultData;
   std::int64_t steps = 40, limit_train = 0, limit_test = 0;
   std::optional<double> to_accuracy;
+  std::optional<std::string> first_steps;
   int seeds = 3;
   bool whole_run = false, json = false;
   RecipeFlags recipe;
@@ -60,6 +63,7 @@ class BenchTrain {
   }
 
   int execute() {
+    if (flags_.first_steps) return write_first_steps();
     if (flags_.to_accuracy || flags_.whole_run) {
       for (const std::string& model : flags_.models) run_whole(model);
     } else {
@@ -76,6 +80,17 @@ class BenchTrain {
   }
 
  private:
+  int write_first_steps() const {
+    if (flags_.models.size() != 1 || flags_.batches.size() != 1)
+      fail_input("--first-steps takes one --model and one --batch");
+    ModelSpec spec = spec_of(flags_.models[0]);
+    spec.recipe.batch_size = static_cast<int>(flags_.batches[0]);
+    validate(spec.recipe);
+    Session session(std::move(spec), flags_.device.over({}));
+    write_file_atomically(*flags_.first_steps, first_steps(session, data_, flags_.steps, 1).dump() + "\n");
+    return 0;
+  }
+
   ModelSpec spec_of(const std::string& model) const {
     ModelSpec spec = load_model_spec(model);
     flags_.recipe.apply(spec.recipe);
@@ -209,6 +224,8 @@ void add_bench_train(CLI::App& bench, int& status) {
   command->add_option("--seeds", flags->seeds, "Whole runs, with seeds 1 to N (default 3)");
   command->add_option("--limit-train", flags->limit_train, "Whole runs: the first N training images only");
   command->add_option("--limit-test", flags->limit_test, "Whole runs: the first N test images only");
+  command->add_option("--first-steps", flags->first_steps,
+                      "Write initial weights, order and losses of --steps steps, for others to repeat");
   command->add_flag("--json", flags->json, "Print one JSON object");
   flags->device.add_to(*command);
   command->callback([flags, &status] { status = BenchTrain(*flags).execute(); });
