@@ -16,6 +16,7 @@
 #include "quern/trainer.hpp"
 #include "quern/version.hpp"
 #include "report/run_recorder.hpp"
+#include "train/nonfinite.hpp"
 #include "train/run_folder.hpp"
 #include "train/run_json.hpp"
 #include "train/run_saver.hpp"
@@ -41,9 +42,9 @@ class RunObserver final : public TrainObserver {
   void on_epoch(const EpochResult& result) override {
     printer_.line(format_epoch(result, epochs_));
     if (saver_ == nullptr) return;
-    Checkpoint checkpoint = trainer_.checkpoint();
-    if (recorder_) record([&] { recorder_->epoch(result, checkpoint); });
-    saver_->epoch(result, std::move(checkpoint));
+    last_good_ = trainer_.checkpoint();
+    if (recorder_) record([&] { recorder_->epoch(result, *last_good_); });
+    saver_->epoch(result, *last_good_);
   }
   bool stop_requested() override {
     if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
@@ -51,6 +52,8 @@ class RunObserver final : public TrainObserver {
   }
   /// From the start of the process to its first step; 0 if it made none.
   double startup_seconds() const { return std::max(0.0, startup_seconds_); }
+  /// What the last epoch left; none before its end, or when nothing is saved.
+  const std::optional<Checkpoint>& last_good() const { return last_good_; }
 
  private:
   /// A disk that cannot take the curves does not end the run: they stop.
@@ -70,6 +73,7 @@ class RunObserver final : public TrainObserver {
   RunSaver* saver_;
   std::int64_t epochs_;
   std::optional<RunRecorder> recorder_;
+  std::optional<Checkpoint> last_good_;
   double startup_seconds_ = -1;
 };
 
@@ -110,7 +114,7 @@ class TrainRun {
                          folder_ ? &*folder_ : nullptr);
     std::optional<StepCheck> check;
     if (request_.check_every > 0) check.emplace(session_, trainer, request_.check_every);
-    const StopReason reason = train(trainer, observer, check);
+    const StopReason reason = train(images, trainer, observer, check);
     unsaved_ = save(trainer, reason);
     nlohmann::json result = describe(trainer, reason);
     if (check) result["check"] = check->json();
@@ -124,7 +128,8 @@ class TrainRun {
 
  private:
   /// What the live check found is shown and kept, whether or not it ended the run.
-  StopReason train(Trainer& trainer, RunObserver& observer, const std::optional<StepCheck>& check) {
+  StopReason train(const DeviceImages& images, Trainer& trainer, RunObserver& observer,
+                   const std::optional<StepCheck>& check) {
     const auto report = [&] {
       if (!check) return;
       const std::string table = check->table();
@@ -135,11 +140,21 @@ class TrainRun {
       const StopReason reason = trainer.run(observer);
       report();
       return reason;
-    } catch (const Error&) {
+    } catch (const Error& error) {
       if (saver_) saver_->try_flush();
       report();
+      if (error.kind() != ErrorKind::check || (check && check->failed())) throw;
+      explain_nonfinite(images, trainer, observer, error);
       throw;
     }
+  }
+
+  /// Goes back to where all was well and names the node by which it ended.
+  void explain_nonfinite(const DeviceImages& images, const Trainer& trainer, const RunObserver& observer,
+                         const Error& error) {
+    const std::optional<Checkpoint>& good = observer.last_good() ? observer.last_good() : request_.resumed;
+    const auto found = find_nonfinite(session_, images, request_.run, good, trainer.state().step);
+    if (found) throw Error(error.kind(), fmt::format("{}; {}", error.what(), quern::describe(*found)));
   }
 
   nlohmann::json config(const Trainer& trainer) {

@@ -19,6 +19,8 @@ class StepCheck {
   std::string table() const;
   /// What check.json holds; `"failure": null` when every node was inside tolerance.
   nlohmann::json json() const;
+  /// Whether a node was out of tolerance.
+  bool failed() const { return check_.failure().has_value(); }
 
  private:
   LiveCheck check_;

@@ -340,6 +340,7 @@ TEST_F(TrainCommand, DivergenceIsReportedAndTheLastCheckpointKept) {
   const auto epochs = std::count(rows.begin(), rows.end(), '\n');
   EXPECT_GT(epochs, 1);
   EXPECT_THAT(outcome.err, HasSubstr(fmt::format("epoch {}, step", epochs + 1)));
+  EXPECT_THAT(outcome.err, HasSubstr("the first value that is not finite was"));
   EXPECT_EQ(quern({"eval", "run", "--quiet"}).status, 0);
 }
 
