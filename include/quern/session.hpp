@@ -28,13 +28,16 @@
 namespace quern {
 
 struct SessionOptions {
-  std::string device = "auto";  ///< see open_device()
-  int threads = 0;              ///< 0: all cores
-  Precision precision = Precision::fp32;
+  std::string device = "auto";         ///< see open_device()
+  int threads = 0;                     ///< 0: all cores
+  std::optional<Precision> precision;  ///< empty: default_precision() of the device
   bool fuse = true;
   std::vector<std::string> impls;       ///< see parse_impl_choice(); each may be a comma-separated list
   bool allow_nondeterministic = false;  ///< see Device::allow_nondeterministic()
 };
+
+/// tf32 on a GPU that has it (sm_80 and later), fp32 on all others, the CPU and the emulator.
+Precision default_precision(const DeviceInfo& device) noexcept;
 
 /// Each text is a comma-separated list of choices; see parse_impl_choice().
 std::vector<ImplChoice> parse_impl_choices(const std::vector<std::string>& texts);
@@ -53,6 +56,8 @@ class Session {
 
   const ModelSpec& spec() const noexcept { return spec_; }
   const SessionOptions& options() const noexcept { return options_; }
+  /// Of the options, or the device's default.
+  Precision precision() const noexcept { return precision_; }
   const WeightLayout& layout() const noexcept { return layout_; }
   const Registry& registry() const noexcept { return registry_; }
   Device& device() noexcept { return *device_; }
@@ -98,6 +103,7 @@ class Session {
   WeightLayout layout_;
   Registry registry_;
   std::unique_ptr<Device> device_;
+  Precision precision_;
   std::optional<TimingCache> times_;  ///< read when the first executor is left to `--impl auto`
   Buffer weights_, average_, scratch_;
   std::vector<Bound> bound_;
@@ -168,6 +174,8 @@ class Evaluator {
   static constexpr std::int64_t kBatch = 500;
 
  private:
+  void fetch_logits(const Executor& executor, std::span<float> logits);
+
   Session& session_;
   std::int64_t count_ = 0, batch_ = 0;
   Buffer order_, steps_, step_, metrics_;

@@ -44,7 +44,9 @@ void show_progress(bool verbose, const std::string& name, std::size_t index, std
 int run(CheckFlags& flags) {
   CheckOptions& options = flags.options;
   options.mode = parse_mode(flags.mode);
-  options.precision = parse_precision(flags.precision);
+  const std::optional<Precision> precision = parse_precision(flags.precision);
+  if (!precision) fail_input("--precision auto: a check is of one precision; choose fp32, tf32 or bf16");
+  options.precision = *precision;
   parse_shard(flags.shard, options);
   if (!flags.assume.empty()) options.assumed = assumed_device(flags.assume);
   if (flags.list) {

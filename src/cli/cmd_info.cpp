@@ -40,7 +40,7 @@ void print_plan(const InfoFlags& flags) {
   GraphOptions graph;
   graph.training = !flags.evaluation;
   graph.batch = flags.batch.value_or(spec.recipe.batch_size);
-  graph.precision = options.precision;
+  graph.precision = options.precision.value_or(default_precision(device));
   graph.fuse = options.fuse;
   const Registry registry = Registry::with_all_providers();
   PlanOptions plan_options;

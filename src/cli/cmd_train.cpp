@@ -197,8 +197,11 @@ class TrainRun {
     const std::string threads = info.kind == DeviceKind::cuda ? ""
                                                               : fmt::format(", {} thread{}", info.threads,
                                                                             info.threads == 1 ? "" : "s");
-    printer_.line(fmt::format("{}: {} parameters, on {} ({}{})", request_.spec.name,
-                              with_commas(trainer.parameters()), session_.device_name(), info.name, threads));
+    const std::string precision =
+        session_.precision() == Precision::fp32 ? "" : fmt::format(", {}", to_string(session_.precision()));
+    printer_.line(fmt::format("{}: {} parameters, on {} ({}{}{})", request_.spec.name,
+                              with_commas(trainer.parameters()), session_.device_name(), info.name, threads,
+                              precision));
     const std::string held_out = trainer.validation_images() > 0
                                      ? fmt::format(", {} held out", with_commas(trainer.validation_images()))
                                      : "";

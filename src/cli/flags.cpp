@@ -76,11 +76,13 @@ void DeviceFlags::add_to(CLI::App& command) {
   command.add_flag("--allow-nondeterministic", allow_nondeterministic,
                    "Let libraries on a GPU take algorithms whose results vary from run to run");
   command.add_flag("--no-fuse", no_fuse, "Run every operation on its own");
-  command.add_option("--precision", precision, "fp32, tf32 or bf16 (default fp32)");
+  command.add_option("--precision", precision,
+                     "auto, fp32, tf32 or bf16 (default auto: tf32 on a GPU from sm_80 on, else fp32)");
 }
 
-Precision parse_precision(std::string_view text) {
-  std::vector<std::string> names;
+std::optional<Precision> parse_precision(std::string_view text) {
+  std::vector<std::string> names{"auto"};
+  if (text == names.back()) return std::nullopt;
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
     names.emplace_back(to_string(precision));
     if (text == names.back()) return precision;

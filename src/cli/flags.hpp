@@ -27,7 +27,8 @@ struct DeviceFlags {
   SessionOptions over(SessionOptions base) const;
 };
 
-Precision parse_precision(std::string_view text);
+/// Empty for "auto": what the device computes in by default.
+std::optional<Precision> parse_precision(std::string_view text);
 
 /// What a checkpoint was trained with.
 SessionOptions session_options(const RunSettings& run);

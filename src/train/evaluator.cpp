@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "quern/error.hpp"
@@ -60,9 +61,9 @@ Evaluation Evaluator::run(bool keep_logits) {
                           sizeof(StepScalars), stream);
     executor.run();
     if (keep_logits)
-      device.copy_to_host(result.logits.data() + begin * result.classes,
-                          executor.address(executor.plan().graph.find(names::kLogits)),
-                          static_cast<std::size_t>(size * result.classes) * sizeof(float), stream);
+      fetch_logits(executor, std::span(result.logits)
+                                 .subspan(static_cast<std::size_t>(begin * result.classes),
+                                          static_cast<std::size_t>(size * result.classes)));
   }
   Metrics metrics;
   session_.download(&metrics, metrics_.data(), sizeof(metrics));
@@ -70,6 +71,21 @@ Evaluation Evaluator::run(bool keep_logits) {
   result.correct = std::llround(metrics.correct);
   result.accuracy = metrics.correct / metrics.count;
   return result;
+}
+
+/// fp32 logits arrive with the stream; what ends in a layer that keeps bf16 is waited for and widened.
+void Evaluator::fetch_logits(const Executor& executor, std::span<float> logits) {
+  const Graph& graph = executor.plan().graph;
+  const ValueId value = graph.find(names::kLogits);
+  if (graph.value(value).desc.dtype == DType::f32) {
+    Device& device = session_.device();
+    device.copy_to_host(logits.data(), executor.address(value), logits.size_bytes(), device.stream());
+    return;
+  }
+  std::vector<std::uint16_t> halves(logits.size());
+  session_.download(halves.data(), executor.address(value), halves.size() * sizeof(halves[0]));
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    logits[i] = std::bit_cast<float>(static_cast<std::uint32_t>(halves[i]) << 16);
 }
 
 std::vector<float> softmax(std::span<const float> logits, std::int64_t classes) {

@@ -24,14 +24,19 @@ std::vector<std::uint32_t> first_indices(std::int64_t count) {
   return indices;
 }
 
+Precision default_precision(const DeviceInfo& device) noexcept {
+  return device.kind == DeviceKind::cuda && device.sm >= 80 ? Precision::tf32 : Precision::fp32;
+}
+
 Session::Session(ModelSpec spec, const SessionOptions& options)
     : spec_(std::move(spec)),
       options_(options),
       layout_(weight_layout(spec_)),
       registry_(Registry::with_all_providers()),
-      device_(open_device(options.device, options.threads)) {
-  if (device_->info().kind == DeviceKind::cpu && options_.precision != Precision::fp32)
-    fail_input("--precision {}: the CPU computes in fp32 only", to_string(options_.precision));
+      device_(open_device(options.device, options.threads)),
+      precision_(options.precision.value_or(default_precision(device_->info()))) {
+  if (device_->info().kind == DeviceKind::cpu && precision_ != Precision::fp32)
+    fail_input("--precision {}: the CPU computes in fp32 only; choose fp32 or auto", to_string(precision_));
   if (options_.allow_nondeterministic) device_->allow_nondeterministic();
   parse_impl_choices(options_.impls);  // a misspelt choice fails here, before any data is read
   const std::size_t bytes = static_cast<std::size_t>(layout_.total_elements) * sizeof(float);
@@ -102,7 +107,7 @@ void Session::check_images(const Split& images, const char* what) const {
 
 std::unique_ptr<Executor> Session::make_executor(const GraphOptions& options, Bindings bindings) {
   GraphOptions effective = options;
-  effective.precision = options_.precision;
+  effective.precision = precision_;
   effective.fuse = options_.fuse;
   PlanOptions plan_options;
   plan_options.forced = parse_impl_choices(options_.impls);

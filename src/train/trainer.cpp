@@ -59,7 +59,7 @@ Trainer::Trainer(Session& session, const DeviceImages& images, RunSettings run)
   run_.fingerprint = fingerprint(host);
   run_.device = session.device_name();
   run_.threads = info.threads;
-  run_.precision = to_string(session.options().precision);
+  run_.precision = to_string(session.precision());
   run_.fuse = session.options().fuse;
   run_.allow_nondeterministic = session.options().allow_nondeterministic;
   run_.impls = session.options().impls;

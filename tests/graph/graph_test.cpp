@@ -143,6 +143,28 @@ TEST(Graph, EveryPresetIsValidInEveryMode) {
           }
 }
 
+// fp32 remains where something is added up or kept: logits, loss, statistics, weights and their gradients.
+TEST(Graph, Bf16IsForActivationsAndTheirGradients) {
+  for (const std::string& name : model_names()) {
+    GraphOptions options;
+    options.precision = Precision::bf16;
+    const Graph graph = build_graph(load_model_spec(name), options);
+    const auto type_of = [&](std::string_view value) { return graph.value(graph.find(value)).desc.dtype; };
+    EXPECT_EQ(type_of(names::kLogits), DType::f32) << name;
+    EXPECT_EQ(type_of("logits.grad"), DType::bf16) << name;
+    EXPECT_EQ(type_of("input.out"), DType::bf16) << name;
+    EXPECT_EQ(type_of(names::kLoss), DType::f32) << name;
+    for (const Value& value : graph.values) {
+      const bool kept = value.storage != Storage::transient || value.name.ends_with(".saved") ||
+                        value.name.ends_with(".stats");
+      const DType expected = kept ? DType::f32 : DType::bf16;
+      if (value.name.ends_with(".out") || value.desc.dtype == DType::bf16) {
+        EXPECT_EQ(value.desc.dtype, expected) << name << ": " << value.name;
+      }
+    }
+  }
+}
+
 TEST(Graph, GradientsLieWhereTheirWeightsLie) {
   const Graph graph = build_graph(load_model_spec("seed-bn"), {});
   const ValueId gradients = graph.find(names::kGradients), weights = graph.find(names::kWeights);

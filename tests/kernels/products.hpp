@@ -50,13 +50,6 @@ inline std::vector<float> numbers(std::size_t count, std::uint32_t stream, bool 
   return result;
 }
 
-inline std::uint16_t bf16_bits(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-inline float bf16_value(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
 inline float rounded_to_bf16(float value) {
   return bf16_value(bf16_bits(value));
 }

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <ostream>
@@ -31,6 +33,15 @@ inline std::vector<Target> targets() {
   all.push_back(Target::cuda);
 #endif
   return all;
+}
+
+/// bf16 on the host: rounded to nearest, ties to even.
+inline std::uint16_t bf16_bits(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+inline float bf16_value(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
 /// Device memory holding a copy of host values, and back.

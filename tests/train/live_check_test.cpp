@@ -127,13 +127,15 @@ TEST_F(LiveChecking, ChangesNoBitOnTheEmulator) {
   EXPECT_EQ(check->steps(), 2);
 }
 
-TEST_F(LiveChecking, AllowsTf32ItsRounding) {
-  SessionOptions options = cpu();
-  options.device = "emu";
-  options.precision = Precision::tf32;
-  LiveCheck* check = nullptr;
-  hash_of(options, 2, &check, 16);
-  EXPECT_EQ(check->steps(), 1);
+TEST_F(LiveChecking, AllowsLowerPrecisionsTheirRounding) {
+  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+    SessionOptions options = cpu();
+    options.device = "emu";
+    options.precision = precision;
+    LiveCheck* check = nullptr;
+    hash_of(options, 2, &check, 16);
+    EXPECT_EQ(check->steps(), 1);
+  }
 }
 
 TEST_F(LiveChecking, NamesNodeImplementationAndElement) {

@@ -378,6 +378,51 @@ TEST(Session, RefusesAPrecisionTheCpuLacks) {
               HasSubstr("bf16"));
 }
 
+TEST(Session, TakesTheDevicesPrecisionUnlessToldOtherwise) {
+  DeviceInfo device;
+  EXPECT_EQ(default_precision(device), Precision::fp32);
+  device.kind = DeviceKind::emu;
+  device.sm = 90;
+  EXPECT_EQ(default_precision(device), Precision::fp32);
+  device.kind = DeviceKind::cuda;
+  EXPECT_EQ(default_precision(device), Precision::tf32);
+  device.sm = 75;
+  EXPECT_EQ(default_precision(device), Precision::fp32);
+
+  SmallRun plain(small_model(), small_images(64));
+  EXPECT_EQ(plain.session.precision(), Precision::fp32);
+  EXPECT_EQ(plain.trainer.settings().precision, "fp32");
+  SessionOptions options = cpu();
+  options.device = "emu";
+  options.precision = Precision::bf16;
+  SmallRun half(small_model(), small_images(64), {}, options);
+  EXPECT_EQ(half.session.precision(), Precision::bf16);
+  EXPECT_EQ(half.trainer.settings().precision, "bf16");
+}
+
+// Where the last layer keeps its input's type, the logits are bf16.
+TEST(Evaluator, WidensLogitsOfBf16) {
+  const ModelSpec spec = parse_model_spec(R"({"name": "rectified", "input": {"shape": [8, 8, 1]}, "layers": [
+      {"name": "flatten", "op": "flatten"}, {"name": "dense", "op": "dense", "units": 4},
+      {"name": "relu", "op": "relu"}]})",
+                                          "rectified");
+  const Split data = small_images(5);
+  std::vector<float> logits[2];
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    SessionOptions options = cpu();
+    options.device = "emu";
+    options.precision = precision;
+    options.fuse = false;
+    Session session(spec, options);
+    session.initialize(5);
+    const DeviceImages images(session, data, "the test set");
+    logits[precision == Precision::bf16] = Evaluator(session, images, first_indices(5)).run(true).logits;
+  }
+  ASSERT_EQ(logits[1].size(), 20u);
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_NEAR(logits[1][i], logits[0][i], 0.02) << i;
+  EXPECT_NE(logits[1], logits[0]);
+}
+
 TEST(Evaluator, DoesNotDependOnTheBatch) {
   const Split data = small_images(53);
   Session session(small_model(), cpu());
