@@ -58,7 +58,7 @@ void expect_counted(const ModelSpec& model, const Split& data, bool fuse) {
   options.fuse = fuse;
   ModelSpec spec = model;
   spec.recipe.epochs = 1;
-  spec.recipe.batch_size = data.count / 2;
+  spec.recipe.batch_size = static_cast<int>(data.count / 2);
   SmallRun run(spec, data, {}, options);
   GraphOptions graph;
   graph.batch = spec.recipe.batch_size;
