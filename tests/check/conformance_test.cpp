@@ -1,4 +1,5 @@
-// The whole table for every provider that promises the CPU: `quern check --device cpu`, in pieces.
+// The whole table for every provider that promises the CPU, and for the kernels on the emulator: `quern check
+// --device cpu` and `--device emu`, in pieces.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,12 +15,15 @@ struct Piece {
   Provider provider;
   OpKey op;
   int shard = 0, shards = 1;
+  DeviceKind device = DeviceKind::cpu;
+  Precision precision = Precision::fp32;
 };
 
 std::string piece_name(const ::testing::TestParamInfo<Piece>& test) {
   const Piece& piece = test.param;
-  const std::string name = fmt::format("{}_{}_{}", to_string(piece.provider), to_string(piece.op.kind),
-                                       to_string(piece.op.direction));
+  std::string name = fmt::format("{}_{}_{}", to_string(piece.provider), to_string(piece.op.kind),
+                                 to_string(piece.op.direction));
+  if (piece.precision != Precision::fp32) name += fmt::format("_{}", to_string(piece.precision));
   return piece.shards == 1 ? name : fmt::format("{}_{}of{}", name, piece.shard, piece.shards);
 }
 
@@ -35,6 +39,18 @@ std::vector<Piece> whole_table() {
     for (const OpKey& op : all_operations())
       for (int shard = 0; shard < shards_of(op); ++shard)
         list.push_back({provider, op, shard, shards_of(op)});
+  return list;
+}
+
+/// tf32 differs from fp32 where matrices are multiplied.
+std::vector<Piece> emulated_table() {
+  std::vector<Piece> list;
+  for (const Precision precision : {Precision::fp32, Precision::tf32})
+    for (const OpKey& op : all_operations()) {
+      if (precision == Precision::tf32 && op.kind != OpKind::conv2d && op.kind != OpKind::dense) continue;
+      for (int shard = 0; shard < shards_of(op); ++shard)
+        list.push_back({Provider::custom, op, shard, shards_of(op), DeviceKind::emu, precision});
+    }
   return list;
 }
 
@@ -57,6 +73,8 @@ std::vector<Piece> every_gradient() {
 
 CheckOptions options_of(const Piece& piece) {
   CheckOptions options;
+  options.device = to_string(piece.device);
+  options.precision = piece.precision;
   options.op = to_string(piece.op);
   options.implementation = to_string(piece.provider);
   options.shard_index = piece.shard;
@@ -84,6 +102,7 @@ TEST_P(Conformance, Table) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Conformance, ::testing::ValuesIn(whole_table()), piece_name);
+INSTANTIATE_TEST_SUITE_P(Emulator, Conformance, ::testing::ValuesIn(emulated_table()), piece_name);
 
 class ConformanceOfThreads : public ::testing::TestWithParam<Piece> {};
 
