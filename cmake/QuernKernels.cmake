@@ -16,9 +16,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT CMAKE_CROSSCOMPILING)
   endif()
 endif()
 
-# ThreadSanitizer's own runtime takes the place of the hooks.
+# The instrumentation of the race copies is ThreadSanitizer's, whose runtime would take the place of the hooks, and which
+# no other sanitizer goes with.
 set(QUERN_HAVE_RACES ON)
-if(QUERN_SANITIZE STREQUAL "thread")
+if(NOT QUERN_SANITIZE STREQUAL "")
   set(QUERN_HAVE_RACES OFF)
 endif()
 

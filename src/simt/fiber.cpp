@@ -105,6 +105,10 @@ void prepare_fiber(Fiber& fiber, const StackPool& pool, int stack, void (*entry)
   const std::size_t size = pool.stack_bytes() - kStagger * static_cast<std::size_t>(stack % kStaggers);
   fiber.stack_bottom = bottom;
   fiber.stack_size = size;
+#if QUERN_SIMT_ASAN
+  // Fibers that were left in mid-flight never took their frames' red zones away.
+  __asan_unpoison_memory_region(bottom, pool.stack_bytes());
+#endif
 #if QUERN_SIMT_ASM_SWITCH
   auto* top = reinterpret_cast<std::uint64_t*>(bottom + size);
   *--top = 0;  // the entry's return address (none), which leaves the stack aligned as after a call

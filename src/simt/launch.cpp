@@ -105,7 +105,7 @@ bool race_detection_available() noexcept {
 
 void set_config(const Config& config) {
   if (config.races && !race_detection_available())
-    fail_input("this build has no race detector: it is built without a sanitizer, or with 'address'");
+    fail_input("this build has no race detector: only builds without a sanitizer do (QUERN_SANITIZE empty)");
   if (config.stall_seconds != current_config.stall_seconds) set_stall_limit(config.stall_seconds);
   current_config = config;
 }

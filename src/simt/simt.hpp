@@ -51,7 +51,7 @@ class ScopedConfig {
 /// Kernels launched by this process so far.
 std::uint64_t launch_count() noexcept;
 
-/// True in builds that hold the instrumented copy of the kernels (all but thread-sanitizer builds).
+/// True in builds that hold the instrumented copy of the kernels: those without a sanitizer.
 bool race_detection_available() noexcept;
 /// Turns the race detector on or off for the launches to come; throws an input error where it is not
 /// available.

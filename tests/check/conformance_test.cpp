@@ -45,7 +45,7 @@ std::vector<Piece> whole_table() {
 /// tf32 differs from fp32 where matrices are multiplied.
 std::vector<Piece> emulated_table() {
   std::vector<Piece> list;
-  for (const Precision precision : {Precision::fp32, Precision::tf32})
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16})
     for (const OpKey& op : all_operations()) {
       if (precision == Precision::tf32 && op.kind != OpKind::conv2d && op.kind != OpKind::dense) continue;
       for (int shard = 0; shard < shards_of(op); ++shard)

@@ -12,13 +12,13 @@
 #include "quern/error.hpp"
 #include "tests/onednn/harness.hpp"
 
+namespace {
+std::atomic<long> allocations{0};
+}
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kCountsAllocations = false;  // the sanitizer has its own malloc
 #else
 constexpr bool kCountsAllocations = true;
-namespace {
-std::atomic<long> allocations{0};
-}
 // All of C++'s and libgomp's allocations come through here.
 extern "C" {
 void* __libc_malloc(std::size_t bytes);

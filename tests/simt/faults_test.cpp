@@ -119,6 +119,10 @@ TEST_P(Faults, EachIsFoundOnItsLine) {
   const bool races = GetParam() == Target::race;
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.name);
+#if defined(__SANITIZE_ADDRESS__)
+    // AddressSanitizer ends the program at an access that the emulator finds when the block is over.
+    if (c.plain && !c.plain_line) continue;
+#endif
     const auto faults = faults_of(c.fault);
     if (!races && !c.plain) {
       EXPECT_TRUE(faults.empty()) << to_string(faults[0]);
