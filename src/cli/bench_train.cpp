@@ -102,7 +102,7 @@ class BenchTrain {
     json_["device"] = session.device_name();
     json_["device_name"] = info.name;
     json_["threads"] = info.threads;
-    json_["precision"] = to_string(session.options().precision);
+    json_["precision"] = to_string(session.precision());
   }
 
   /// Four epochs over a part of the training set that makes `steps` whole steps; the first one warms up.

@@ -21,7 +21,7 @@ struct BenchFlags {
 int run(BenchFlags& flags) {
   BenchOptions& options = flags.options;
   options.shapes = parse_shape_set(flags.shape_set);
-  options.precision = parse_precision(flags.precision);
+  options.precision = parse_precision(flags.precision).value_or(Precision::fp32);
   const bool live_line = !flags.json && stderr_is_terminal();
   if (live_line)
     options.progress = [](const std::string& name, std::size_t index, std::size_t count) {
@@ -55,7 +55,8 @@ void add_bench(CLI::App& app, int& status) {
   command->add_option("--batch", options.batches, "Batch sizes, e.g. 64,256,1024 (default 64)")
       ->delimiter(',')
       ->take_all();
-  command->add_option("--precision", flags->precision, "fp32, tf32 or bf16");
+  command->add_option("--precision", flags->precision,
+                      "fp32 (the default, and what auto means here), tf32 or bf16");
   command->add_option("--samples", options.samples, "Samples behind a time (default 11)")
       ->check(CLI::Range(1, 1000));
   command->add_flag("--json", flags->json, "Print one JSON object");

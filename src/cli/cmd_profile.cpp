@@ -132,7 +132,7 @@ class ProfileRun {
     }
     return {{"model", session_.spec().name},
             {"batch_size", session_.spec().recipe.batch_size},
-            {"precision", to_string(session_.options().precision)},
+            {"precision", to_string(session_.precision())},
             {"device", session_.device_name()},
             {"device_name", session_.device().info().name},
             {"threads", session_.device().info().threads},
