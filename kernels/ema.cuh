@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/advance_args.hpp"
 #include "kernels/launcher.hpp"
 #include "quern/op.hpp"
 
@@ -16,6 +17,8 @@ struct EmaForwardArgs {
   const float* average = nullptr;
   float* updated = nullptr;  ///< decay * average + (1 - decay) * values; may be `average`
   std::int64_t elements = 0;
+  AdvanceArgs advance;
+  unsigned* counters = nullptr;  ///< one, where `advance` has steps
 };
 
 QUERN_DECLARE_LAUNCHER(ema_forward, EmaForwardArgs);

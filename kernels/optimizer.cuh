@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/advance_args.hpp"
 #include "kernels/launcher.hpp"
 #include "quern/op.hpp"
 
@@ -20,6 +21,8 @@ struct OptimizerArgs {
   float* slot1 = nullptr;   ///< null where the kind has none
   float* slot2 = nullptr;
   double* partial_norms = nullptr;  ///< workspace, optimizer_workspace() bytes; unused without clipping
+  AdvanceArgs advance;
+  unsigned* counters = nullptr;  ///< one, where `advance` has steps
 };
 
 /// Partial sums of squares, one a block of the norm kernel.

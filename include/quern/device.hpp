@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace quern {
 
@@ -57,6 +59,37 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+/// A point in the work of a stream that the host can wait for.
+class DeviceEvent {
+ public:
+  virtual ~DeviceEvent() = default;
+  /// Marks what `stream` has been given so far; an earlier mark is forgotten.
+  virtual void record(Stream stream) = 0;
+  /// Waits until the marked work is done and throws what went wrong in it; the processor is free meanwhile.
+  virtual void wait() = 0;
+
+ protected:
+  DeviceEvent() = default;
+  DeviceEvent(const DeviceEvent&) = delete;
+  DeviceEvent& operator=(const DeviceEvent&) = delete;
+};
+
+/// Work of a stream, recorded once and launched as often as wanted. Addresses and sizes are those of the
+/// recording. What a launch has queued may still run when the graph goes away.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  /// Queues the recorded work `times` times over (at least once).
+  virtual void launch(Stream stream, std::int64_t times) = 0;
+  /// Kernels, copies and fills in one repetition.
+  virtual std::size_t nodes() const noexcept = 0;
+
+ protected:
+  DeviceGraph() = default;
+  DeviceGraph(const DeviceGraph&) = delete;
+  DeviceGraph& operator=(const DeviceGraph&) = delete;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -75,11 +108,67 @@ class Device {
   virtual Stream stream() noexcept { return {}; }
   /// Sets DeviceInfo::allow_nondeterministic, where there is such a choice: on a GPU.
   virtual void allow_nondeterministic() noexcept {}
+  /// Bytes that allocate() could still give; 0 where nobody knows.
+  virtual std::size_t free_memory() noexcept { return 0; }
+
+  /// Work is only queued when a call returns. False: it is done then.
+  virtual bool asynchronous() const noexcept { return false; }
+  virtual std::unique_ptr<DeviceEvent> make_event();
+  /// Host memory that copies can be queued from and to; see HostBuffer. Throws a device error.
+  virtual void* allocate_host(std::size_t bytes);
+  virtual void release_host(void* pointer) noexcept;
+
+  /// capture() records; capture_loop() too, into a graph that repeats on the device without the host.
+  virtual bool can_capture() const noexcept { return false; }
+  virtual bool can_loop() const noexcept { return false; }
+  /// Calls `work` and records what it gives to stream(), none of which runs. `work` may not allocate or
+  /// synchronise. What it throws ends the recording and comes through.
+  virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work);
+  virtual std::unique_ptr<DeviceGraph> capture_loop(const std::function<void()>& work);
+
+  /// Opens and closes the window that a profiler started with `--capture-range=cudaProfilerApi` (Nsight
+  /// Systems) or `--profile-from-start off` (Nsight Compute) records.
+  virtual void profiler_range(bool) {}
 
  protected:
   Device() = default;
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
+};
+
+/// Host memory of a device's own: copies from and to it need not wait. 256-byte-aligned; movable; frees
+/// itself, which must not happen before the copies are done.
+class HostBuffer {
+ public:
+  HostBuffer() = default;
+  HostBuffer(Device& device, std::size_t bytes)
+      : device_(&device), data_(device.allocate_host(bytes)), size_(bytes) {}
+  ~HostBuffer() {
+    if (data_ != nullptr) device_->release_host(data_);
+  }
+  HostBuffer(HostBuffer&& other) noexcept { swap(other); }
+  HostBuffer& operator=(HostBuffer&& other) noexcept {
+    HostBuffer taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+
+  std::byte* bytes() const noexcept { return static_cast<std::byte*>(data_); }
+  std::size_t size() const noexcept { return size_; }
+  template <class T>
+  T* as() const noexcept {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void swap(HostBuffer& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+  Device* device_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 /// Opens "cpu", "emu", "cuda", "cuda:N" or "auto" (a GPU where there is one, else the CPU; never the

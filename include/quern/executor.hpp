@@ -3,11 +3,13 @@
 /// The executor: walks a plan on a device. Everything is allocated, chosen and prepared in the constructor
 /// and in bind(); run() only runs.
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quern/device.hpp"
@@ -27,6 +29,27 @@ class NodeObserver {
   virtual void after(const PlannedNode& node, const RunArgs& args) = 0;
 };
 
+/// How repeated walks reach a device that can record them.
+enum class GraphMode : std::uint8_t {
+  automatic,  ///< loop where the device can, else unrolled
+  loop,       ///< one graph that repeats a walk on the device; a device error where there is none
+  unrolled,   ///< several walks a graph, launched again and again
+  off,        ///< every node launched by the host
+};
+const char* to_string(GraphMode mode) noexcept;  ///< "auto", "loop", "unrolled", "off"
+GraphMode parse_graph_mode(std::string_view text);
+
+struct ReplayOptions {
+  GraphMode mode = GraphMode::automatic;
+  std::int64_t unroll = 16;  ///< walks a graph, where graphs do not loop
+};
+
+struct ReplayCounts {
+  std::int64_t recordings = 0;
+  std::int64_t plain = 0;     ///< walks launched node by node
+  std::int64_t replayed = 0;  ///< walks launched as part of a graph
+};
+
 class Executor {
  public:
   /// Prepares every node. The registry must outlive the executor.
@@ -44,6 +67,13 @@ class Executor {
   /// One walk of the plan. Does not synchronise (on CPU and emulator the work is done on return). An error
   /// carries the node's name and implementation.
   void run();
+  /// `times` walks, one after the other, with the same results. A device that can record (Device::capture)
+  /// walks once, records at the second walk, and replays from then on until bind() is called again.
+  void repeat(std::int64_t times);
+  void set_replay(const ReplayOptions& options);
+  const ReplayCounts& replay_counts() const noexcept;
+  /// Goes up with every bind(): what was recorded before no longer holds.
+  std::uint64_t generation() const noexcept;
   /// The same, calling the observer around every node.
   void run(NodeObserver& observer);
 

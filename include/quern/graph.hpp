@@ -20,7 +20,7 @@ inline constexpr ValueId kNoValue = -1;
 enum class Storage : std::uint8_t {
   transient,   ///< lives inside one step; placed in the arena by lifetime
   persistent,  ///< lives across steps: weights, optimizer slots, metrics; bound by name
-  external,    ///< read-only here, filled by the session: images, labels, order, step; bound by name
+  external,    ///< read-only here, filled by the session: images, labels, order, steps; bound by name
 };
 
 struct Value {
@@ -99,6 +99,7 @@ struct GraphOptions {
   std::int64_t batch = 64;
   std::int64_t dataset_images = 60000;  ///< images in the external `images` value
   std::int64_t order_length = 60000;    ///< entries of the external `order` value
+  std::int64_t steps = 1;               ///< entries of the external `steps` value; training only
   Precision precision = Precision::fp32;
   bool fuse = true;
   /// With `fuse`: also merge nodes that share a launch without sharing their work, for devices on which a
@@ -108,9 +109,10 @@ struct GraphOptions {
 };
 
 /// Names of the values a session binds. Persistent: weights f32[total], gradients f32[trained], slot1, slot2
-/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4]. External: images,
-/// labels, order, step. In an evaluation graph `weights` may be bound to the average. `logits`, `loss` are
-/// transients.
+/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4], step u8[64]. External:
+/// images, labels, order; steps u8[S,64] when training, where the last node of a walk moves `step` on to the
+/// next entry of `steps`; an evaluation graph only reads `step`. In an evaluation graph `weights` may be
+/// bound to the average. `logits`, `loss` are transients.
 namespace names {
 inline constexpr const char* kWeights = "weights";
 inline constexpr const char* kGradients = "gradients";
@@ -122,6 +124,7 @@ inline constexpr const char* kImages = "images";
 inline constexpr const char* kLabels = "labels";
 inline constexpr const char* kOrder = "order";
 inline constexpr const char* kStep = "step";
+inline constexpr const char* kSteps = "steps";
 inline constexpr const char* kLogits = "logits";
 inline constexpr const char* kLoss = "loss";
 }  // namespace names

@@ -48,9 +48,12 @@
 ///                           out loss[N], [dlogits[N,C]: gradient], [metrics f64[4]*: metrics]
 ///   metrics.forward         in  loss[N], logits[N,C], labels i32[N], metrics f64[4]*
 ///                           out metrics f64[4]*            (Metrics: sums since the last reset)
-///   optimizer.forward       in  step, grads[T], params[T]*, [slot1[T]*], [slot2[T]*]
-///                           out params[T]*, [slot1[T]*], [slot2[T]*]     (slots: see OptimizerAttrs)
-///   ema.forward             in  step, values[T], average[T]*       out average[T]*
+///   optimizer.forward       in  step[*: advance], grads[T], params[T]*, [slot1[T]*], [slot2[T]*],
+///                               [steps u8[S,64]: advance]
+///                           out params[T]*, [slot1[T]*], [slot2[T]*], [step*: advance]
+///                               (slots: see OptimizerAttrs)
+///   ema.forward             in  step[*: advance], values[T], average[T]*, [steps u8[S,64]: advance]
+///                           out average[T]*, [step*: advance]
 ///
 /// Flatten has no operation: it is a view (same bytes, another shape), and so is its gradient. The gradient
 /// of `add` is dy for both operands, again without an operation.
@@ -75,6 +78,9 @@
 ///                 backward, fused. For every `backward` that has x as a slot already, `mask` uses that one.
 ///                 y: relu masks dy by (y > 0) before anything else (a ReLU after the normalisation); with
 ///                 pool, y is the pooled y.
+///   advance       the last thing the node does, when nobody reads `step` any more, is
+///                 step = steps[min(step.index + 1, S - 1)]: the scalars of the next step, from the table of
+///                 the epoch. A walk of a training graph therefore needs nothing from the host.
 ///   accumulation  outputs are overwritten, never accumulated into.
 ///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand
 ///   (add:
@@ -143,7 +149,8 @@ struct StepScalars {
   float bias_correction2 = 1;  ///< 1 - beta2^(step+1)
   float ema_decay = 0;
   std::uint32_t epoch = 0;
-  std::uint32_t reserved[7] = {};
+  std::uint32_t index = 0;  ///< of these scalars in the table `steps`
+  std::uint32_t reserved[6] = {};
 };
 static_assert(sizeof(StepScalars) == 64);
 
@@ -278,6 +285,7 @@ struct OptimizerAttrs {
   float weight_decay = 0;
   float clip_norm = 0;
   std::vector<ParamSegment> segments;
+  bool advance = false;  ///< moves `step` on to the next of `steps`: the last node of a training graph
   int slots() const noexcept {
     return kind == OptimizerKind::sgd                                    ? 0
            : kind == OptimizerKind::adam || kind == OptimizerKind::adamw ? 2
@@ -288,6 +296,7 @@ struct OptimizerAttrs {
 
 /// average = d * average + (1 - d) * values with d = step.ema_decay.
 struct EmaAttrs {
+  bool advance = false;  ///< as in OptimizerAttrs
   bool operator==(const EmaAttrs&) const = default;
 };
 

@@ -34,6 +34,7 @@ struct SessionOptions {
   bool fuse = true;
   std::vector<std::string> impls;       ///< see parse_impl_choice(); each may be a comma-separated list
   bool allow_nondeterministic = false;  ///< see Device::allow_nondeterministic()
+  ReplayOptions replay;                 ///< of every executor; read only where the device records graphs
 };
 
 /// tf32 on a GPU that has it (sm_80 and later), fp32 on all others, the CPU and the emulator.
@@ -50,6 +51,8 @@ class Session {
   /// Opens the device. Throws what open_device() throws, and an input error for a precision the device has
   /// not.
   Session(ModelSpec spec, const SessionOptions& options);
+  /// On a device and with implementations of the caller's.
+  Session(ModelSpec spec, const SessionOptions& options, std::unique_ptr<Device> device, Registry registry);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -84,7 +87,7 @@ class Session {
 
   /// Builds, plans, prepares and binds an executor. All executors of a session share one scratch buffer, so
   /// at most one of them may run at a time; this call may move that buffer and is not for the inside of a
-  /// step.
+  /// step. Throws a device error that says which batch would fit when the device's memory is too small.
   std::unique_ptr<Executor> make_executor(const GraphOptions& options, Bindings bindings);
   /// To be called before an executor made here goes away.
   void forget(const Executor* executor) noexcept;
@@ -94,6 +97,8 @@ class Session {
   void download(void* host, const void* device, std::size_t bytes);
 
  private:
+  void check_memory(const Executor& executor, const GraphOptions& options);
+
   struct Bound {
     Executor* executor;
     Bindings bindings;
@@ -163,9 +168,14 @@ struct Evaluation {
   std::vector<float> logits;  ///< [count, classes], in the order given; only when asked for
 };
 
+class Replay;
+
 /// Evaluates a selection of images in large batches, the last one as small as it comes.
 class Evaluator {
  public:
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
+
   /// `order`: indices into `images`, which must outlive the evaluator. Throws an input error if it is empty.
   Evaluator(Session& session, const DeviceImages& images, std::span<const std::uint32_t> order,
             std::int64_t batch = kBatch);
@@ -174,12 +184,16 @@ class Evaluator {
   static constexpr std::int64_t kBatch = 500;
 
  private:
+  void pass(Evaluation& result, bool keep_logits);
   void fetch_logits(const Executor& executor, std::span<float> logits);
 
   Session& session_;
+
   std::int64_t count_ = 0, batch_ = 0;
   Buffer order_, steps_, step_, metrics_;
   SessionExecutor full_, tail_;
+  std::unique_ptr<Replay> replay_;  ///< of a whole pass
+  std::uint64_t recorded_ = 0;      ///< generations of the executors that it recorded
 };
 
 /// Softmax over `classes` logits each, in double.

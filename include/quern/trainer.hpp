@@ -11,11 +11,14 @@
 ///   trainer.run(silent);
 ///   save_checkpoint("last.safetensors", trainer.checkpoint());
 ///
-/// A step allocates nothing and takes no lock. A run depends on the model spec, its recipe and the settings
+/// A step is one walk of the plan: the scalars of the next one move on with it, on the device. On a GPU whole
+/// stretches of steps are queued, each before the last one is done; inside an epoch nothing is allocated and
+/// the GPU never waits for the host. A run depends on the model spec, its recipe and the settings
 /// alone: the same again gives the same bits, and so does a run that was stopped and restored at any step.
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,11 +51,12 @@ struct EpochResult {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
-  /// At most ten times a second; on a GPU at most four times, because reading the sums waits for it.
+  /// At most ten times a second.
   virtual void on_progress(const TrainProgress&) {}
   /// After every epoch and its validation. Trainer::checkpoint() may be called here.
   virtual void on_epoch(const EpochResult&) {}
-  /// Asked before every step; true ends run() between two steps.
+  /// Asked before every step, on a GPU before every stretch of about 50 ms; true ends run() between two
+  /// steps, on a GPU when the two stretches are done that it has already.
   virtual bool stop_requested() { return false; }
 };
 
@@ -63,9 +67,11 @@ struct TrainTimes {
   double seconds = 0;
   std::int64_t steps = 0, images = 0;
   double ms_per_step = 0;         ///< mean
-  double ms_per_step_median = 0;  ///< over single steps; on a GPU over the stretches between two waits for it
+  double ms_per_step_median = 0;  ///< over single steps; on a GPU over stretches of them
   double images_per_second = 0;
 };
+
+struct EpochTable;
 
 class Trainer {
  public:
@@ -74,6 +80,7 @@ class Trainer {
   /// others are filled in from the session. Throws input errors: a batch above the training set, no image
   /// left to train on, early_stop without validation.
   Trainer(Session& session, const DeviceImages& images, RunSettings run);
+  ~Trainer();
 
   /// Goes on from a checkpoint of the same model, recipe and settings. Throws an input error when its
   /// position is not one of this run's.
@@ -82,7 +89,7 @@ class Trainer {
   /// finite.
   Checkpoint checkpoint();
 
-  /// Has every `every`-th step, the first one included, walked by `walk` instead of Executor::run(), for
+  /// Has every `every`-th step, the first one included, walked by `walk` instead of by the trainer, for
   /// whoever wants to see its nodes (live_check.hpp). It is given the executor and the number of optimizer
   /// steps done before, and must run the executor exactly once. To be called before run().
   void watch(std::int64_t every, std::function<void(Executor&, std::int64_t step)> walk);
@@ -90,6 +97,12 @@ class Trainer {
   /// Trains until the recipe's epochs are done, early stopping strikes or the observer asks to stop. Throws a
   /// check error naming epoch and step when a loss is not finite; checkpoints saved before stay as they are.
   StopReason run(TrainObserver& observer);
+
+  /// Steps a stretch on a device that works on its own; 0: about 50 ms of them. Results do not depend on it.
+  void set_stretch(std::int64_t steps);
+  /// Has the device's profiler record the steps from `begin` up to `end` (counted over the run) and nothing
+  /// else: Device::profiler_range(). The device has nothing to do when the window opens and when it closes.
+  void set_profile_window(std::int64_t begin, std::int64_t end);
 
   const TrainState& state() const noexcept { return state_; }
   const RunSettings& settings() const noexcept { return run_; }
@@ -112,22 +125,22 @@ class Trainer {
  private:
   void prepare(const DeviceImages& images);
   bool train_epoch(TrainObserver& observer);
+  EpochTable tables(std::int64_t epoch);
   void begin_epoch();
-  void run_step(std::int64_t step_in_epoch);
-  void read_sums();
+  std::int64_t queue_stretch(std::int64_t from);
+  bool at_window(std::int64_t step_in_epoch);
+  void take(const Metrics& sums, std::int64_t steps);
   void finish_epoch(TrainObserver& observer, double seconds, std::int64_t images);
   void report(TrainObserver& observer, double seconds, std::int64_t steps, std::int64_t images) const;
-  std::int64_t images_in_step(std::int64_t step_in_epoch) const;
-  StepScalars scalars(std::int64_t step_in_epoch) const;
+  StepScalars scalars(std::int64_t epoch, std::int64_t step_in_epoch) const;
 
   Session& session_;
   RunSettings run_;
   TrainState state_;
   Partition partition_;  ///< training images and those held out
-  std::vector<std::uint32_t> order_host_;
-  std::vector<StepScalars> steps_host_;
   std::int64_t batch_ = 0, steps_per_epoch_ = 0;
-  bool host_device_ = true;  ///< work is done when a call returns, and reading back costs nothing
+  struct Driver;
+  std::unique_ptr<Driver> driver_;
   Buffer gradients_, slot1_, slot2_, metrics_, order_, steps_, step_;
   SessionExecutor full_, tail_;
   std::optional<Evaluator> validation_;

@@ -34,6 +34,12 @@ std::vector<TensorDesc> image_slots(const Shape& x, const DenseAttrs&) {
   return {f32(x)};
 }
 
+/// The slots of `advance`.
+void append_advance(OpDesc& desc, bool advance, std::int64_t steps) {
+  append(desc.inputs, advance, {DType::u8, Shape{steps, kStep.shape[0]}});
+  append(desc.outputs, advance, kStep);
+}
+
 /// conv2d and dense: the same slots over different shapes.
 template <class A>
 OpDesc product_desc(OpKey op, const Shape& x, const Shape& w, const Shape& y, std::int64_t k,
@@ -181,18 +187,21 @@ OpDesc metrics_desc(std::int64_t n, std::int64_t classes) {
           Precision::fp32};
 }
 
-OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs) {
+OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs, std::int64_t steps) {
   const TensorDesc flat = f32({elements});
   OpDesc desc{{OpKind::optimizer, Direction::forward}, attrs, {kStep, flat, flat}, {flat}, Precision::fp32};
   const auto slots = static_cast<std::size_t>(attrs.slots());
   desc.inputs.insert(desc.inputs.end(), slots, flat);
   desc.outputs.insert(desc.outputs.end(), slots, flat);
+  append_advance(desc, attrs.advance, steps);
   return desc;
 }
 
-OpDesc ema_desc(std::int64_t elements) {
+OpDesc ema_desc(std::int64_t elements, const EmaAttrs& attrs, std::int64_t steps) {
   const TensorDesc flat = f32({elements});
-  return {{OpKind::ema, Direction::forward}, EmaAttrs{}, {kStep, flat, flat}, {flat}, Precision::fp32};
+  OpDesc desc{{OpKind::ema, Direction::forward}, attrs, {kStep, flat, flat}, {flat}, Precision::fp32};
+  append_advance(desc, attrs.advance, steps);
+  return desc;
 }
 
 OpDesc at_precision(const OpDesc& desc, Precision precision) {

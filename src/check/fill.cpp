@@ -136,7 +136,21 @@ class Filler {
     each(name, [this](std::uint32_t s, std::size_t i) { return std::max(number(s, i), 0.0f); });
   }
 
-  void step(const StepScalars& scalars) { std::memcpy(slot("step").bytes.data(), &scalars, sizeof(scalars)); }
+  /// Where the node advances, `scalars` are an entry of the table: any one, the last included.
+  void step(StepScalars scalars) {
+    if (has("steps")) {
+      const std::span<StepScalars> table = slot("steps").as<StepScalars>();
+      scalars.index = below(kChoiceStream, 5, table.size());
+      for (std::uint32_t i = 0; i < table.size(); ++i) {
+        StepScalars& entry = table[i] = scalars;
+        entry.index = i;
+        entry.step = scalars.step + i - scalars.index;
+        entry.order_offset = 16 * i;
+        entry.learning_rate = uniform(stream("steps"), i);
+      }
+    }
+    std::memcpy(slot("step").bytes.data(), &scalars, sizeof(scalars));
+  }
   StepScalars random_step() const {
     StepScalars scalars;
     scalars.seed = (std::uint64_t{bits(kChoiceStream, 0)} << 32) | bits(kChoiceStream, 1);

@@ -64,7 +64,10 @@ int run_eval(const EvalFlags& flags) {
   const Dataset data = load_dataset(flags.data.value_or(checkpoint.run.data));
   const Split& images = flags.train_set ? data.train : data.test;
 
-  Session session(checkpoint.spec, flags.device.over({}));
+  const SessionOptions options = flags.device.over({});
+  Session session(checkpoint.spec, options);
+  if (const std::string note = fallback_note(options.device); !note.empty() && !flags.output.quiet)
+    fmt::print(stderr, "{}\n", note);
   session.set_weights(checkpoint.weights);
   if (!checkpoint.ema.empty()) session.set_average(checkpoint.ema);
   const DeviceImages device_images(session, images, flags.train_set ? "the training set" : "the test set");

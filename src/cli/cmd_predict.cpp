@@ -94,7 +94,10 @@ int run_predict(const PredictFlags& flags) {
                       /*resume=*/false);
   const Checkpoint checkpoint = load_checkpoint(path);
   const Gathered gathered = gather(flags, checkpoint.spec, flags.data.value_or(checkpoint.run.data));
-  Session session(checkpoint.spec, flags.device.over({}));
+  const SessionOptions options = flags.device.over({});
+  Session session(checkpoint.spec, options);
+  if (const std::string note = fallback_note(options.device); !note.empty() && !flags.output.quiet)
+    fmt::print(stderr, "{}\n", note);
   session.set_weights(checkpoint.weights);
   if (!checkpoint.ema.empty()) session.set_average(checkpoint.ema);
   const DeviceImages images(session, gathered.split, "the images given");

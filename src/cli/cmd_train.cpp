@@ -110,6 +110,8 @@ class TrainRun {
     }
     print_header(trainer);
 
+    if (request_.profile_steps)
+      trainer.set_profile_window(request_.profile_steps->first, request_.profile_steps->second);
     RunObserver observer(trainer, printer_, saver_ ? &*saver_ : nullptr, request_.spec.recipe.epochs,
                          folder_ ? &*folder_ : nullptr);
     std::optional<StepCheck> check;
@@ -194,6 +196,7 @@ class TrainRun {
 
   void print_header(const Trainer& trainer) {
     const DeviceInfo& info = session_.device().info();
+    if (const std::string note = fallback_note(request_.session.device); !note.empty()) printer_.line(note);
     const std::string threads = info.kind == DeviceKind::cuda ? ""
                                                               : fmt::format(", {} thread{}", info.threads,
                                                                             info.threads == 1 ? "" : "s");

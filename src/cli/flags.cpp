@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "device/factories.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
 
@@ -76,8 +77,18 @@ void DeviceFlags::add_to(CLI::App& command) {
   command.add_flag("--allow-nondeterministic", allow_nondeterministic,
                    "Let libraries on a GPU take algorithms whose results vary from run to run");
   command.add_flag("--no-fuse", no_fuse, "Run every operation on its own");
+  command.add_option(
+      "--graph", graph,
+      "How a GPU gets its steps: auto, loop (one graph that repeats itself), unrolled (several "
+      "steps a graph) or off");
+  command.add_flag("--no-graph", no_graph, "The same as --graph off: every kernel launched by the host");
   command.add_option("--precision", precision,
                      "auto, fp32, tf32 or bf16 (default auto: tf32 on a GPU from sm_80 on, else fp32)");
+}
+
+std::string fallback_note(std::string_view asked) {
+  const char* absence = asked == "auto" ? gpu_absence() : nullptr;
+  return absence == nullptr ? "" : fmt::format("note: {}: computing on the CPU", absence);
 }
 
 std::optional<Precision> parse_precision(std::string_view text) {
@@ -101,6 +112,10 @@ SessionOptions DeviceFlags::over(SessionOptions base) const {
   if (!impls.empty()) base.impls = impls;
   if (no_fuse) base.fuse = false;
   if (allow_nondeterministic) base.allow_nondeterministic = true;
+  if (no_graph && graph && *graph != "off")
+    fail_input("--no-graph and --graph {} contradict each other: leave one out", *graph);
+  if (graph) base.replay.mode = parse_graph_mode(*graph);
+  if (no_graph) base.replay.mode = GraphMode::off;
   return base;
 }
 

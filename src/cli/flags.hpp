@@ -14,18 +14,21 @@
 
 namespace quern::cli {
 
-/// Where and how to compute: --device, --threads, --impl, --no-fuse, --precision,
+/// Where and how to compute: --device, --threads, --impl, --no-fuse, --precision, --graph,
 /// --allow-nondeterministic.
 struct DeviceFlags {
-  std::optional<std::string> device, precision;
+  std::optional<std::string> device, precision, graph;
   std::optional<int> threads;
   std::vector<std::string> impls;
-  bool no_fuse = false, allow_nondeterministic = false;
+  bool no_fuse = false, no_graph = false, allow_nondeterministic = false;
 
   void add_to(CLI::App& command);
   /// The flags over `base`: the defaults, or what a checkpoint was trained with.
   SessionOptions over(SessionOptions base) const;
 };
+
+/// One line for people where `asked` is "auto" in a build with CUDA and no GPU was there to take; else empty.
+std::string fallback_note(std::string_view asked);
 
 /// Empty for "auto": what the device computes in by default.
 std::optional<Precision> parse_precision(std::string_view text);

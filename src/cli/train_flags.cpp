@@ -1,5 +1,7 @@
 #include "cli/train_flags.hpp"
 
+#include <charconv>
+
 #include "quern/error.hpp"
 
 namespace quern::cli {
@@ -10,6 +12,18 @@ double parse_accuracy(double value) {
   if (!(value >= 0 && value <= 100))
     fail_input("--require-accuracy {}: give a share (0.99) or a percentage (99)", value);
   return value > 1 ? value / 100 : value;
+}
+
+/// "A:B".
+std::pair<std::int64_t, std::int64_t> parse_steps(std::string_view text) {
+  std::int64_t bounds[2] = {};
+  const char* const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, bounds[0]);
+  if (first.ec == std::errc() && first.ptr != end && *first.ptr == ':') {
+    const auto second = std::from_chars(first.ptr + 1, end, bounds[1]);
+    if (second.ec == std::errc() && second.ptr == end) return {bounds[0], bounds[1]};
+  }
+  fail_input("--profile-steps {}: give two step numbers, e.g. 200:210", text);
 }
 
 template <class T>
@@ -47,6 +61,8 @@ void TrainFlags::add_to(CLI::App& command) {
                      "Hold every node of every N-th step against the reference, from the first step on");
   command.add_flag("--no-save", no_save, "Leave no files behind");
   command.add_option("--resume", resume, "Go on from a run folder or a checkpoint");
+  command.add_option("--profile-steps", profile_steps,
+                     "A:B: open the profiler's window for the steps A to B - 1 (profiling/nsys.sh, ncu.sh)");
   device.add_to(command);
   output.add_to(command);
 }
@@ -59,6 +75,7 @@ TrainRequest TrainFlags::request() const {
   TrainRequest request = resume ? resumed_request() : fresh();
   if (run_dir) request.run_dir = *run_dir;
   request.no_save = no_save;
+  if (profile_steps) request.profile_steps = parse_steps(*profile_steps);
   request.check_every = check_every.value_or(0);
   if (require_accuracy) request.required_accuracy = parse_accuracy(*require_accuracy);
   return request;

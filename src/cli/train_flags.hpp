@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/flags.hpp"
@@ -24,11 +25,12 @@ struct TrainRequest {
   std::optional<std::filesystem::path> run_dir;
   bool no_save = false;
   std::optional<double> required_accuracy;
-  std::int64_t check_every = 0;  ///< 0: no step is checked
+  std::int64_t check_every = 0;                                        ///< 0: no step is checked
+  std::optional<std::pair<std::int64_t, std::int64_t>> profile_steps;  ///< [first, second) for a profiler
 };
 
 struct TrainFlags {
-  std::optional<std::string> model, data, resume, run_dir;
+  std::optional<std::string> model, data, resume, run_dir, profile_steps;
   std::optional<std::int64_t> seed, validation, limit_train, limit_test, check_every;
   std::optional<int> early_stop;
   std::optional<double> require_accuracy;

@@ -1,8 +1,11 @@
 // One CUDA GPU: a stream of its own, allocations from the driver, every call checked.
 
+#include <cuda_profiler_api.h>
 #include <cuda_runtime.h>
 
 #include "device/cuda_error.hpp"
+#include "device/cuda_graph.hpp"
+#include "device/cuda_handles.hpp"
 #include "device/factories.hpp"
 #include "quern/error.hpp"
 
@@ -10,29 +13,23 @@ namespace quern {
 
 namespace {
 
-class CudaStream {
- public:
-  CudaStream() {
-    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-  }
-  ~CudaStream() { cudaStreamDestroy(stream_); }
-  CudaStream(const CudaStream&) = delete;
-  CudaStream& operator=(const CudaStream&) = delete;
-  cudaStream_t get() const noexcept { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
+/// A kernel that fails is noticed by a later call, when nobody knows any more which one it was.
+void check_work(cudaError_t code, const char* call) {
+  if (code == cudaSuccess) return;
+  check_cuda(code,
+             fmt::format("{} (an earlier kernel or copy failed; CUDA_LAUNCH_BLOCKING=1 and --no-graph tell "
+                         "which node it was)",
+                         call)
+                 .c_str());
+}
 
 /// Makes the GPU the calling thread's current one; whoever opens a device wants its calls to go there.
 int select(int index) {
+  if (const char* absence = cuda_absence())
+    fail_device("cuda: {}; install or update the driver (nvidia-smi must list the GPU), or use --device cpu",
+                absence);
   int count = 0;
-  const cudaError_t found = cudaGetDeviceCount(&count);
-  if (found == cudaErrorInsufficientDriver)
-    fail_device("cuda: no NVIDIA driver, or one too old for this program; update it, or use --device cpu");
-  if (found == cudaErrorNoDevice || (found == cudaSuccess && count == 0))
-    fail_device("cuda: this machine has no GPU; use --device cpu");
-  check_cuda(found, "cudaGetDeviceCount");
+  check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   if (index >= count)
     fail_device("cuda:{}: this machine has {} GPU{}, numbered from 0", index, count, count == 1 ? "" : "s");
   check_cuda(cudaSetDevice(index), "cudaSetDevice");
@@ -43,9 +40,22 @@ cudaStream_t native(Stream stream) {
   return static_cast<cudaStream_t>(stream.handle);
 }
 
+/// Of one device's stream; the device outlives it.
+class RecordedEvent final : public DeviceEvent {
+ public:
+  RecordedEvent() : event_(make_cuda_event()) {}
+  void record(Stream stream) override {
+    check_cuda(cudaEventRecord(event_.get(), native(stream)), "cudaEventRecord");
+  }
+  void wait() override { check_work(cudaEventSynchronize(event_.get()), "cudaEventSynchronize"); }
+
+ private:
+  CudaEvent event_;
+};
+
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(int index) : index_(select(index)) {
+  explicit CudaDevice(int index) : index_(select(index)), stream_(make_cuda_stream()) {
     cudaDeviceProp properties{};
     check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
     info_.kind = DeviceKind::cuda;
@@ -66,10 +76,8 @@ class CudaDevice final : public Device {
     const cudaError_t result = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);
     if (result == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      std::size_t free = 0, total = 0;
-      cudaMemGetInfo(&free, &total);
       fail_device("cuda:{}: out of memory: asked for {} bytes, {} of {} are free; use a smaller batch",
-                  index_, bytes, free, total);
+                  index_, bytes, free_memory(), info_.memory_bytes);
     }
     check_cuda(result, "cudaMalloc");
     return pointer;
@@ -93,11 +101,45 @@ class CudaDevice final : public Device {
   }
   void synchronize(Stream stream) override {
     activate();
-    check_cuda(cudaStreamSynchronize(native(stream)),
-               "cudaStreamSynchronize (an earlier kernel or copy failed)");
+    check_work(cudaStreamSynchronize(native(stream)), "cudaStreamSynchronize");
   }
   Stream stream() noexcept override { return Stream{stream_.get()}; }
   void allow_nondeterministic() noexcept override { info_.allow_nondeterministic = true; }
+  std::size_t free_memory() noexcept override {
+    std::size_t free = 0, total = 0;
+    if (cudaSetDevice(index_) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess)
+      cudaGetLastError();
+    return free;
+  }
+
+  bool asynchronous() const noexcept override { return true; }
+  std::unique_ptr<DeviceEvent> make_event() override {
+    activate();
+    return std::make_unique<RecordedEvent>();
+  }
+  void* allocate_host(std::size_t bytes) override {
+    activate();
+    void* pointer = nullptr;
+    check_cuda(cudaMallocHost(&pointer, bytes == 0 ? 1 : bytes), "cudaMallocHost");
+    return pointer;
+  }
+  void release_host(void* pointer) noexcept override { cudaFreeHost(pointer); }
+
+  bool can_capture() const noexcept override { return true; }
+  bool can_loop() const noexcept override { return can_loop_; }
+  std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {
+    activate();
+    return capture_cuda_graph(stream_.get(), work);
+  }
+  std::unique_ptr<DeviceGraph> capture_loop(const std::function<void()>& work) override {
+    activate();
+    return capture_cuda_loop(*this, stream_.get(), work);
+  }
+  void profiler_range(bool open) override {
+    activate();
+    check_cuda(open ? cudaProfilerStart() : cudaProfilerStop(),
+               open ? "cudaProfilerStart" : "cudaProfilerStop");
+  }
 
  private:
   /// Several devices may be open in one thread: calls go to the current one.
@@ -111,6 +153,7 @@ class CudaDevice final : public Device {
 
   int index_;
   CudaStream stream_;
+  bool can_loop_ = cuda_graphs_loop();
   DeviceInfo info_;
 };
 
@@ -127,6 +170,22 @@ int cuda_device_count() noexcept {
     return 0;
   }
   return count;
+}
+
+const char* cuda_absence() noexcept {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found == cudaSuccess && count > 0) return nullptr;
+  cudaGetLastError();
+  switch (found) {
+    case cudaSuccess:
+    case cudaErrorNoDevice:
+      return "this machine has no NVIDIA GPU, or none is visible (CUDA_VISIBLE_DEVICES)";
+    case cudaErrorInsufficientDriver:
+      return "this machine has no NVIDIA driver, or one too old for this program";
+    default:
+      return cudaGetErrorString(found);
+  }
 }
 
 }  // namespace quern

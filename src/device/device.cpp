@@ -1,6 +1,7 @@
 #include "quern/device.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <utility>
 
 #include "device/factories.hpp"
@@ -42,6 +43,44 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 namespace {
 
+/// Of a device whose work is done when a call returns.
+class NothingToWaitFor final : public DeviceEvent {
+ public:
+  void record(Stream) override {}
+  void wait() override {}
+};
+
+[[noreturn]] void fail_capture(const Device& device) {
+  fail_device("{}: this device records no graphs", to_string(device.info().kind));
+}
+
+}  // namespace
+
+std::unique_ptr<DeviceEvent> Device::make_event() {
+  return std::make_unique<NothingToWaitFor>();
+}
+
+void* Device::allocate_host(std::size_t bytes) {
+  constexpr std::size_t kAlignment = 256;
+  void* pointer = std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment);
+  if (pointer == nullptr) fail_device("out of host memory: asked for {} bytes", bytes);
+  return pointer;
+}
+
+void Device::release_host(void* pointer) noexcept {
+  std::free(pointer);
+}
+
+std::unique_ptr<DeviceGraph> Device::capture(const std::function<void()>&) {
+  fail_capture(*this);
+}
+
+std::unique_ptr<DeviceGraph> Device::capture_loop(const std::function<void()>&) {
+  fail_capture(*this);
+}
+
+namespace {
+
 std::unique_ptr<Device> emulator([[maybe_unused]] int threads) {
 #ifdef QUERN_HAVE_EMU
   return open_emulator(threads);
@@ -60,13 +99,21 @@ std::unique_ptr<Device> cuda([[maybe_unused]] int index) {
 
 bool cuda_present() noexcept {
 #ifdef QUERN_HAVE_CUDA
-  return cuda_device_count() > 0;
+  return cuda_absence() == nullptr;
 #else
   return false;
 #endif
 }
 
 }  // namespace
+
+const char* gpu_absence() noexcept {
+#ifdef QUERN_HAVE_CUDA
+  return cuda_absence();
+#else
+  return nullptr;
+#endif
+}
 
 std::unique_ptr<Device> open_device(std::string_view name, int threads) {
   if (threads < 0) fail_input("threads must be at least 0 (0: all cores), got {}", threads);

@@ -25,4 +25,11 @@ std::unique_ptr<Timeline> make_cuda_timeline(Device& device);
 /// How many CUDA devices this machine has; 0 without a driver. Never throws.
 int cuda_device_count() noexcept;
 
+/// Why this machine has no CUDA device that this program can use, for people; null where it has one. Never
+/// throws.
+const char* cuda_absence() noexcept;
+
+/// The same for a build without CUDA, where it is no news.
+const char* gpu_absence() noexcept;
+
 }  // namespace quern

@@ -49,7 +49,9 @@ class ForwardBuilder {
     for (const WeightTensor& tensor : layout_.tensors)
       weights_[tensor.name] = add_view(tensor.name, weights, tensor.shape, tensor.offset);
     metrics_ = add(names::kMetrics, DType::f64, {4}, Storage::persistent);
-    step_ = add(names::kStep, DType::u8, {sizeof(StepScalars)}, Storage::external);
+    step_ = add(names::kStep, DType::u8, {sizeof(StepScalars)}, Storage::persistent);
+    if (options_.training)
+      add(names::kSteps, DType::u8, {options_.steps, sizeof(StepScalars)}, Storage::external);
   }
 
   void add_input() {

@@ -1,10 +1,57 @@
 #include "quern/executor.hpp"
 
 #include <algorithm>
+#include <optional>
 
+#include "graph/ranges.hpp"
+#include "graph/replay.hpp"
 #include "quern/error.hpp"
 
 namespace quern {
+
+namespace {
+
+/// The ranges of one walk: step, phase, node.
+class WalkRanges {
+ public:
+  explicit WalkRanges(const Plan& plan) {
+    for (const PlannedNode& planned : plan.nodes) {
+      const Node& node = plan.graph.nodes[static_cast<std::size_t>(planned.node)];
+      const OpCost floor = cost(planned.desc);
+      const bool computes = floor.flops > floor.bytes;
+      nodes_.push_back({ranges::Name(fmt::format("{}[{}]", node.name, planned.implementation->full_name())),
+                        node.phase, computes ? floor.flops : floor.bytes,
+                        computes ? ranges::Unit::flops : ranges::Unit::bytes});
+    }
+  }
+
+  const ranges::Name& step() const noexcept { return step_; }
+  const ranges::Name& phase(std::size_t node) const noexcept {
+    return phases_[static_cast<std::size_t>(nodes_[node].phase)];
+  }
+  bool starts_phase(std::size_t node) const noexcept {
+    return node == 0 || nodes_[node].phase != nodes_[node - 1].phase;
+  }
+  ranges::Scope node(std::size_t node) const noexcept {
+    const Entry& entry = nodes_[node];
+    return ranges::Scope(entry.name, entry.payload, entry.unit);
+  }
+
+ private:
+  struct Entry {
+    ranges::Name name;
+    Phase phase;
+    double payload;
+    ranges::Unit unit;
+  };
+  std::vector<Entry> nodes_;
+  ranges::Name step_{"step"};
+  ranges::Name phases_[5] = {ranges::Name(to_string(Phase::input)), ranges::Name(to_string(Phase::forward)),
+                             ranges::Name(to_string(Phase::loss)), ranges::Name(to_string(Phase::backward)),
+                             ranges::Name(to_string(Phase::update))};
+};
+
+}  // namespace
 
 struct Executor::Impl {
   struct Step {
@@ -19,9 +66,11 @@ struct Executor::Impl {
   std::vector<void*> roots;  // per value: address of a root
   std::size_t workspace_bytes = 0;
   Buffer own_scratch;
-  bool bound = false;
+  std::uint64_t generation = 0;  // 0: not bound
+  Replay replay;
+  WalkRanges names;
 
-  Impl(Plan p, Device& d) : plan(std::move(p)), device(d) {}
+  Impl(Plan p, Device& d) : plan(std::move(p)), device(d), replay(d), names(plan) {}
 
   void* address(ValueId id) const {
     const auto root = static_cast<std::size_t>(plan.graph.root(id));
@@ -42,10 +91,17 @@ struct Executor::Impl {
 
   template <class Before, class After>
   void walk(const Before& before, const After& after) {
-    QUERN_REQUIRE(bound, "an executor must be bound before it runs");
+    QUERN_REQUIRE(generation > 0, "an executor must be bound before it runs");
+    const ranges::Scope step(names.step());
+    std::optional<ranges::Scope> phase;
     std::size_t index = 0;
     try {
       for (; index < steps.size(); ++index) {
+        if (names.starts_phase(index)) {
+          phase.reset();
+          phase.emplace(names.phase(index));
+        }
+        const ranges::Scope range = names.node(index);
         before(index);
         steps[index].executable->run(steps[index].args);
         after(index);
@@ -108,11 +164,28 @@ void Executor::bind(const Bindings& bindings, void* scratch) {
     for (const ValueId id : node.outputs) step.out.push_back(impl_->address(id));
     step.args = {step.in, step.out, arena + impl_->plan.arena_bytes, impl_->device.stream()};
   }
-  impl_->bound = true;
+  ++impl_->generation;
+  impl_->replay.forget();
 }
 
 void Executor::run() {
   impl_->walk([](std::size_t) {}, [](std::size_t) {});
+}
+
+void Executor::repeat(std::int64_t times) {
+  impl_->replay.run(times, [this] { run(); });
+}
+
+void Executor::set_replay(const ReplayOptions& options) {
+  impl_->replay.configure(options);
+}
+
+const ReplayCounts& Executor::replay_counts() const noexcept {
+  return impl_->replay.counts();
+}
+
+std::uint64_t Executor::generation() const noexcept {
+  return impl_->generation;
 }
 
 void Executor::run(NodeObserver& observer) {
@@ -121,7 +194,7 @@ void Executor::run(NodeObserver& observer) {
 }
 
 void* Executor::address(ValueId value) const {
-  QUERN_REQUIRE(impl_->bound, "an executor has no addresses before it is bound");
+  QUERN_REQUIRE(impl_->generation > 0, "an executor has no addresses before it is bound");
   return impl_->address(value);
 }
 

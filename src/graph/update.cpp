@@ -19,7 +19,7 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
     fail_input("model '{}' has no parameters to train: add a conv2d or dense layer", spec.name);
 
   const ValueId weights = graph.find(names::kWeights);
-  const ValueId step = graph.find(names::kStep);
+  const ValueId step = graph.find(names::kStep), steps = graph.find(names::kSteps);
   const Shape trained{layout.trained_elements};
   const ValueId params =
       graph.add_value({"weights.trained", {DType::f32, trained}, Storage::persistent, weights, 0});
@@ -31,6 +31,13 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
     inputs.push_back(state);
     outputs.push_back(state);
   }
+  // Whoever reads the step's scalars last moves them on.
+  const bool averages = recipe.ema_decay > 0;
+  attrs.advance = !averages;
+  if (!averages) {
+    inputs.push_back(steps);
+    outputs.push_back(step);
+  }
   graph.nodes.push_back({"optimizer.forward",
                          "optimizer",
                          {OpKind::optimizer, Direction::forward},
@@ -38,15 +45,15 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
                          std::move(inputs),
                          std::move(outputs),
                          Phase::update});
-  if (recipe.ema_decay > 0) {
+  if (averages) {
     const ValueId average = graph.add_value(
         {names::kEma, {DType::f32, {layout.total_elements}}, Storage::persistent, kNoValue, 0});
     graph.nodes.push_back({"ema.forward",
                            "ema",
                            {OpKind::ema, Direction::forward},
-                           EmaAttrs{},
-                           {step, weights, average},
-                           {average},
+                           EmaAttrs{true},
+                           {step, weights, average, steps},
+                           {average, step},
                            Phase::update});
   }
 }

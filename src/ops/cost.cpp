@@ -192,6 +192,11 @@ double gathered_bytes(const OpDesc& desc, std::size_t slot, std::int64_t samples
   return bytes;
 }
 
+/// Of the table only the next step's entry is read.
+double scalars(bool advance) {
+  return static_cast<double>(sizeof(StepScalars)) * (advance ? 3 : 1);
+}
+
 double bytes(const OpDesc& desc) {
   const double all = bytes_of(desc.inputs) + bytes_of(desc.outputs);
   switch (desc.op.kind) {
@@ -204,8 +209,8 @@ double bytes(const OpDesc& desc) {
     case OpKind::optimizer: {
       // Gaps between the segments need not move.
       const auto& attrs = desc.as<OptimizerAttrs>();
-      const double tensors = static_cast<double>(desc.inputs.size() - 1 + desc.outputs.size());
-      return sizeof(StepScalars) + parameters(attrs) * tensors * sizeof(float);
+      const double tensors = 3 + 2 * attrs.slots();
+      return scalars(attrs.advance) + parameters(attrs) * tensors * sizeof(float);
     }
     case OpKind::conv2d: {
       if (!desc.as<Conv2dAttrs>().gather) return all;
@@ -215,6 +220,8 @@ double bytes(const OpDesc& desc) {
     case OpKind::softmax_xent:
       if (!desc.as<SoftmaxXentAttrs>().gather) return all;
       return gathered_bytes(desc, 1, desc.inputs[0].shape[0]);
+    case OpKind::ema:
+      return scalars(desc.as<EmaAttrs>().advance) + 3 * count(desc.inputs[1]) * sizeof(float);
     case OpKind::flatten:
       return 0;
     default:

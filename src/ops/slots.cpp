@@ -148,20 +148,27 @@ SlotLists metrics(const OpDesc& desc) {
 }
 
 SlotLists optimizer(const OpDesc& desc) {
-  const int state = attributes<OptimizerAttrs>(desc).slots();
-  return {
-      List()
-          .add("step", SlotType::step)
-          .f32("grads")
-          .f32("params")
-          .when(state >= 1, "slot1", SlotType::f32)
-          .when(state >= 2, "slot2", SlotType::f32),
-      List().f32("params").when(state >= 1, "slot1", SlotType::f32).when(state >= 2, "slot2", SlotType::f32)};
+  const auto& attrs = attributes<OptimizerAttrs>(desc);
+  const int state = attrs.slots();
+  return {List()
+              .add("step", SlotType::step)
+              .f32("grads")
+              .f32("params")
+              .when(state >= 1, "slot1", SlotType::f32)
+              .when(state >= 2, "slot2", SlotType::f32)
+              .when(attrs.advance, "steps", SlotType::steps),
+          List()
+              .f32("params")
+              .when(state >= 1, "slot1", SlotType::f32)
+              .when(state >= 2, "slot2", SlotType::f32)
+              .when(attrs.advance, "step", SlotType::step)};
 }
 
 SlotLists ema(const OpDesc& desc) {
-  attributes<EmaAttrs>(desc);
-  return {List().add("step", SlotType::step).f32("values").f32("average"), List().f32("average")};
+  const bool advance = attributes<EmaAttrs>(desc).advance;
+  return {
+      List().add("step", SlotType::step).f32("values").f32("average").when(advance, "steps", SlotType::steps),
+      List().f32("average").when(advance, "step", SlotType::step)};
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ enum class SlotType : std::uint8_t {
   i32,
   u32,
   u8,
-  step,  ///< u8[64], a StepScalars
+  step,   ///< u8[64], a StepScalars
+  steps,  ///< u8[S,64], a table of them
 };
 
 struct Slot {

@@ -120,6 +120,10 @@ class Operands {
     if (slot.type == SlotType::step && tensor.shape != Shape{sizeof(StepScalars)})
       fail_input("{}: {} {}: expected {}, got {}", to_string(desc_.op), role, slot.name, sizeof(StepScalars),
                  to_string(tensor.shape));
+    if (slot.type == SlotType::steps &&
+        (tensor.shape.rank() != 2 || tensor.shape != Shape{tensor.shape[0], sizeof(StepScalars)}))
+      fail_input("{}: {} {}: expected [S,{}], got {}", to_string(desc_.op), role, slot.name,
+                 sizeof(StepScalars), to_string(tensor.shape));
   }
 
   static DType dtype_of(SlotType type) {
@@ -135,6 +139,7 @@ class Operands {
         return DType::u32;
       case SlotType::u8:
       case SlotType::step:
+      case SlotType::steps:
         break;
     }
     return DType::u8;

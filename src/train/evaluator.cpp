@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 
+#include "graph/replay.hpp"
 #include "quern/error.hpp"
 #include "quern/session.hpp"
 
@@ -44,15 +45,40 @@ Evaluator::Evaluator(Session& session, const DeviceImages& images, std::span<con
     options.batch = count_ % batch_;
     tail_ = SessionExecutor(session, options, bindings);
   }
+  // A pass is recorded whole: graphs that loop would save nothing.
+  const bool records = session.options().replay.mode != GraphMode::off;
+  replay_ = std::make_unique<Replay>(device);
+  replay_->configure({records ? GraphMode::unrolled : GraphMode::off, 1});
 }
 
+Evaluator::~Evaluator() = default;
+Evaluator::Evaluator(Evaluator&&) noexcept = default;
+
 Evaluation Evaluator::run(bool keep_logits) {
-  Device& device = session_.device();
-  const Stream stream = device.stream();
   Evaluation result;
   result.count = count_;
   result.classes = output_classes(session_.spec());
-  if (keep_logits) result.logits.resize(static_cast<std::size_t>(count_ * result.classes));
+  if (keep_logits) {
+    result.logits.resize(static_cast<std::size_t>(count_ * result.classes));
+    pass(result, true);
+  } else {
+    const std::uint64_t generations = full_->generation() + (tail_ ? tail_->generation() : 0);
+    if (generations != recorded_) replay_->forget();
+    recorded_ = generations;
+    replay_->run(1, [&] { pass(result, false); });
+  }
+  Metrics metrics;
+  session_.download(&metrics, metrics_.data(), sizeof(metrics));
+  result.loss = metrics.loss_sum / metrics.count;
+  result.correct = std::llround(metrics.correct);
+  result.accuracy = metrics.correct / metrics.count;
+  return result;
+}
+
+/// Gives all batches to the device.
+void Evaluator::pass(Evaluation& result, bool keep_logits) {
+  Device& device = session_.device();
+  const Stream stream = device.stream();
   device.fill(metrics_.data(), 0, metrics_.size(), stream);
   for (std::int64_t begin = 0, i = 0; begin < count_; begin += batch_, ++i) {
     const std::int64_t size = std::min(batch_, count_ - begin);
@@ -65,12 +91,6 @@ Evaluation Evaluator::run(bool keep_logits) {
                                  .subspan(static_cast<std::size_t>(begin * result.classes),
                                           static_cast<std::size_t>(size * result.classes)));
   }
-  Metrics metrics;
-  session_.download(&metrics, metrics_.data(), sizeof(metrics));
-  result.loss = metrics.loss_sum / metrics.count;
-  result.correct = std::llround(metrics.correct);
-  result.accuracy = metrics.correct / metrics.count;
-  return result;
 }
 
 /// fp32 logits arrive with the stream; what ends in a layer that keeps bf16 is waited for and widened.

@@ -29,11 +29,16 @@ Precision default_precision(const DeviceInfo& device) noexcept {
 }
 
 Session::Session(ModelSpec spec, const SessionOptions& options)
+    : Session(std::move(spec), options, open_device(options.device, options.threads),
+              Registry::with_all_providers()) {}
+
+Session::Session(ModelSpec spec, const SessionOptions& options, std::unique_ptr<Device> device,
+                 Registry registry)
     : spec_(std::move(spec)),
       options_(options),
       layout_(weight_layout(spec_)),
-      registry_(Registry::with_all_providers()),
-      device_(open_device(options.device, options.threads)),
+      registry_(std::move(registry)),
+      device_(std::move(device)),
       precision_(options.precision.value_or(default_precision(device_->info()))) {
   if (device_->info().kind == DeviceKind::cpu && precision_ != Precision::fp32)
     fail_input("--precision {}: the CPU computes in fp32 only; choose fp32 or auto", to_string(precision_));
@@ -119,7 +124,9 @@ std::unique_ptr<Executor> Session::make_executor(const GraphOptions& options, Bi
     times_->save();
   }
   auto executor = std::make_unique<Executor>(std::move(plan), *device_);
+  executor->set_replay(options_.replay);
   if (executor->scratch_bytes() > scratch_.size()) {
+    check_memory(*executor, effective);
     device_->synchronize(device_->stream());
     scratch_ = Buffer();  // before the larger one is asked for, so that both need not fit
     scratch_ = Buffer(*device_, executor->scratch_bytes());
@@ -128,6 +135,38 @@ std::unique_ptr<Executor> Session::make_executor(const GraphOptions& options, Bi
   executor->bind(bindings, scratch_.data());
   bound_.push_back({executor.get(), std::move(bindings)});
   return executor;
+}
+
+void Session::check_memory(const Executor& executor, const GraphOptions& options) {
+  const std::size_t free = device_->free_memory();
+  const std::size_t available = free + scratch_.size();  // the scratch there is makes room for the new one
+  if (free == 0 || executor.scratch_bytes() <= available) return;
+  // The workspace is taken to stay what it is: preparing every smaller batch would cost more than the answer
+  // is worth.
+  const std::size_t workspace = executor.scratch_bytes() - executor.plan().arena_bytes;
+  PlanOptions plan_options;
+  plan_options.forced = parse_impl_choices(options_.impls);
+  const auto fits = [&](std::int64_t batch) {
+    GraphOptions smaller = options;
+    smaller.batch = batch;
+    return make_plan(build_graph(spec_, smaller), registry_, device_->info(), plan_options).arena_bytes +
+               workspace <=
+           available;
+  };
+  std::int64_t low = 0, high = options.batch;  // low fits (or is none), high does not
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  constexpr double kMiB = 1 << 20;
+  fail_device(
+      "{}: out of memory: {} of model '{}' in batches of {} needs {:.1f} MiB beside the weights, {:.1f} MiB "
+      "are free; {}",
+      device_name(), options.training ? "a training step" : "evaluation", spec_.name, options.batch,
+      static_cast<double>(executor.scratch_bytes()) / kMiB, static_cast<double>(available) / kMiB,
+      low > 0 ? fmt::format("a batch of {} would fit{}", low,
+                            options.training ? fmt::format(": --batch {}", low) : "")
+              : "not even a batch of 1 would fit");
 }
 
 void Session::forget(const Executor* executor) noexcept {

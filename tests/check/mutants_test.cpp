@@ -28,6 +28,11 @@ std::function<void(OpDesc&)> altering(std::function<void(A&)> change) {
   return [change](OpDesc& desc) { change(std::get<A>(desc.attrs)); };
 }
 
+/// Sees one entry of the table of steps, the first.
+void cut_steps(OpDesc& desc) {
+  if (desc.inputs.back().shape.rank() == 2) desc.inputs.back().shape = Shape{1, sizeof(StepScalars)};
+}
+
 const Direction kF = Direction::forward, kB = Direction::backward;
 
 std::vector<Mutant> mutants() {
@@ -136,6 +141,8 @@ std::vector<Mutant> mutants() {
       {"optimizer_decays_biases", {OpKind::optimizer, kF}, "_wd0.0625", 60, altering<Opt>([](auto& a) {
          for (ParamSegment& segment : a.segments) segment.decay = true;
        })},
+      {"optimizer_goes_back_to_the_first_step", {OpKind::optimizer, kF}, "_advance", 40, cut_steps},
+      {"ema_goes_back_to_the_first_step", {OpKind::ema, kF}, "_advance", 8, cut_steps},
       {"optimizer_forgets_clipping", {OpKind::optimizer, kF}, "_clip0.5", 60, altering<Opt>([](auto& a) {
          a.clip_norm = 0;
        })},

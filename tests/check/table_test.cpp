@@ -86,9 +86,9 @@ TEST(Table, CoversEveryCombinationOfFusions) {
   EXPECT_EQ(combinations({OpKind::batchnorm, Direction::backward}, batchnorm).size(), 8u);
   const auto optimizer = [](const OpDesc& d) {
     const auto& a = d.as<OptimizerAttrs>();
-    return fmt::format("{}{:d}{:d}", to_string(a.kind), a.weight_decay > 0, a.clip_norm > 0);
+    return fmt::format("{}{:d}{:d}{:d}", to_string(a.kind), a.weight_decay > 0, a.clip_norm > 0, a.advance);
   };
-  EXPECT_EQ(combinations({OpKind::optimizer, Direction::forward}, optimizer).size(), 20u);
+  EXPECT_EQ(combinations({OpKind::optimizer, Direction::forward}, optimizer).size(), 30u);
   const auto average = [](const OpDesc& d) {
     const auto& a = d.as<Pool2dAttrs>();
     return fmt::format("{:d}{:d}", a.count_include_pad, a.mask);

@@ -5,7 +5,49 @@ namespace quern {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using Commands = test::Cli;
+
+/// Whether this build finds a GPU here, and whether it looks for one.
+class GpuAbsence : public test::Cli {
+ protected:
+  bool gpu_found() {
+    const nlohmann::json json = last_line_json(quern({"info", "--json"}));
+    for (const nlohmann::json& device : json["devices"])
+      if (device["device"] == "cuda:0") return device["found"].get<bool>();
+    return false;
+  }
+};
+
+TEST_F(GpuAbsence, EndsARunThatAskedForAGpuWithThree) {
+  if (gpu_found()) GTEST_SKIP() << "there is a GPU";
+  for (const char* device : {"cuda", "cuda:1"}) {
+    const auto outcome = quern(train({"--device", device, "--epochs", "1", "--no-save"}));
+    EXPECT_EQ(outcome.status, 3) << outcome.out << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("--device cpu"));
+  }
+}
+
+TEST_F(GpuAbsence, IsTakenForTheCpuUnderAutoAndSaidInOneLine) {
+  if (gpu_found()) GTEST_SKIP() << "there is a GPU";
+  const auto outcome = quern(train({"--device", "auto", "--epochs", "1", "--no-save"}));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("on cpu"));
+#ifdef QUERN_HAVE_CUDA
+  EXPECT_THAT(outcome.out, HasSubstr("note: this machine has no NVIDIA"));
+  EXPECT_THAT(outcome.out, HasSubstr(": computing on the CPU\n"));
+#else
+  EXPECT_THAT(outcome.out, Not(HasSubstr("note: ")));
+#endif
+}
+
+TEST_F(Commands, GraphFlagsAreChecked) {
+  expect_bad_usage(train({"--graph", "sometimes"}), {"--graph sometimes", "auto, loop, unrolled or off"});
+  expect_bad_usage(train({"--graph", "loop", "--no-graph"}), {"contradict"});
+  expect_bad_usage(train({"--profile-steps", "12"}), {"--profile-steps 12", "200:210"});
+  expect_bad_usage(train({"--profile-steps", "5:99999", "--no-save"}), {"--profile-steps 5:99999"});
+}
 
 TEST_F(Commands, HelpAndVersion) {
   const test::Outcome help = quern({"--help"});

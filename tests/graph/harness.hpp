@@ -37,6 +37,7 @@ class Harness {
     auto* order = reinterpret_cast<std::uint32_t*>(buffer(names::kOrder, kImages * 4));
     for (std::uint32_t i = 0; i < kImages; ++i) order[i] = (i * 5 + 3) % kImages;
     buffer(names::kStep, sizeof(StepScalars));
+    buffer(names::kSteps, sizeof(StepScalars));  // one entry: the scalars are set before every run
     const auto trained = static_cast<std::size_t>(layout_.trained_elements) * 4;
     const auto total = static_cast<std::size_t>(layout_.total_elements);
     buffer(names::kWeights, total * 4);

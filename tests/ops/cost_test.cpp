@@ -85,6 +85,9 @@ TEST(Cost, OptimizerMovesItsSegmentsOnly) {
   EXPECT_EQ(cost(optimizer_desc(OptimizerKind::momentum)).bytes, 64 + 76 * 4 * 5);
   EXPECT_EQ(cost(optimizer_desc(OptimizerKind::adamw)).bytes, 64 + 76 * 4 * 7);
   EXPECT_EQ(cost(optimizer_desc(OptimizerKind::sgd)).flops, 76 * 2);
+  // Advancing reads one entry of the table and writes the step, however long the table.
+  EXPECT_EQ(cost(optimizer_desc(OptimizerKind::adamw, true)).bytes, 3 * 64 + 76 * 4 * 7);
+  EXPECT_EQ(cost(ema_desc(true)).bytes, 3 * 64 + 100 * 4 * 3);
 }
 
 TEST(Cost, Bf16HalvesTheActivations) {

@@ -12,6 +12,10 @@ namespace quern::testing {
 inline TensorDesc f32(Shape shape) {
   return {DType::f32, shape};
 }
+inline TensorDesc steps_desc() {
+  return {DType::u8, {7, 64}};
+}
+
 inline TensorDesc step_desc() {
   return {DType::u8, {64}};
 }
@@ -122,8 +126,9 @@ inline OpDesc metrics_desc() {
           {sums}};
 }
 
-inline OpDesc optimizer_desc(OptimizerKind kind) {
+inline OpDesc optimizer_desc(OptimizerKind kind, bool advance = false) {
   OptimizerAttrs attrs;
+  attrs.advance = advance;
   attrs.kind = kind;
   attrs.segments = {{.offset = 0, .elements = 40}, {.offset = 64, .elements = 36, .decay = false}};
   const TensorDesc flat = f32({100});
@@ -132,12 +137,21 @@ inline OpDesc optimizer_desc(OptimizerKind kind) {
     desc.inputs.push_back(flat);
     desc.outputs.push_back(flat);
   }
+  if (advance) {
+    desc.inputs.push_back(steps_desc());
+    desc.outputs.push_back(step_desc());
+  }
   return desc;
 }
 
-inline OpDesc ema_desc() {
+inline OpDesc ema_desc(bool advance = false) {
   const TensorDesc flat = f32({100});
-  return {{OpKind::ema, Direction::forward}, EmaAttrs{}, {step_desc(), flat, flat}, {flat}};
+  OpDesc desc{{OpKind::ema, Direction::forward}, EmaAttrs{advance}, {step_desc(), flat, flat}, {flat}};
+  if (advance) {
+    desc.inputs.push_back(steps_desc());
+    desc.outputs.push_back(step_desc());
+  }
+  return desc;
 }
 
 /// The first layer and the loss with the dataset for their batch.
@@ -159,7 +173,7 @@ inline OpDesc gathering_softmax_xent_desc() {
   return desc;
 }
 
-/// Each of the operations once, and the optimizer in its five kinds.
+/// Each of the operations once, and the optimizer in its five kinds; last, those that advance the step.
 inline std::vector<OpDesc> all_valid_descs() {
   std::vector<OpDesc> descs = {input_batch_desc()};
   const auto forward = Direction::forward, backward = Direction::backward;
@@ -183,6 +197,8 @@ inline std::vector<OpDesc> all_valid_descs() {
   for (const auto kind : {OptimizerKind::sgd, OptimizerKind::momentum, OptimizerKind::nesterov,
                           OptimizerKind::adam, OptimizerKind::adamw})
     descs.push_back(optimizer_desc(kind));
+  descs.push_back(optimizer_desc(OptimizerKind::adamw, true));
+  descs.push_back(ema_desc(true));
   return descs;
 }
 

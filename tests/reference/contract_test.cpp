@@ -33,7 +33,7 @@ void fill(Call& call) {
       Values values = random_values(count, seed, 0, 4);
       for (double& value : values) value = std::floor(value);
       call.set(name, values);
-    } else if (name == "images") {
+    } else if (name == "images" || name == "steps") {
       call.set(name, random_values(count, seed, 0, 256));
     } else if (name == "running_var" || name == "stats" || name == "saved" || name == "slot2") {
       call.set(name, random_values(count, seed, 0.5, 1));

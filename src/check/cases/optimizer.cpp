@@ -76,6 +76,18 @@ void add_optimizer_cases(Table& table) {
           attrs.clip_norm = clip;
           add(table, lenet, attrs, flavor);
         }
+    // Tables in which a step is the only one, the last, or has others behind it.
+    OptimizerAttrs advancing = halves;
+    advancing.advance = true;
+    for (const float clip : {0.0f, 0.5f})
+      for (const std::int64_t steps : {1, 2, 3, 5, 938}) {
+        advancing.clip_norm = clip;
+        OptimizerAttrs laid_out = advancing;
+        const std::int64_t elements = lay_out(lenet, laid_out);
+        table.add(
+            fmt::format("{}_lenet{}_advance{}", to_string(attrs.kind), clip > 0 ? "_clip0.5" : "", steps),
+            optimizer_desc(elements, laid_out, steps));
+      }
     attrs.weight_decay = 0.0625f;
     attrs.clip_norm = 0;
     for (const int t : kTileSizes) add(table, {fmt::format("t{}", t), {t}, false}, attrs);

@@ -1,5 +1,6 @@
 #include "kernels/ema.cuh"
 
+#include "providers/custom/advance.hpp"
 #include "providers/custom/kernel_entry.hpp"
 
 namespace quern {
@@ -16,6 +17,7 @@ void add_ema(Registry& registry) {
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     EmaForwardArgs args;
     args.elements = desc.inputs[1].elements();
+    args.advance.count = advance_count(desc.as<EmaAttrs>().advance, desc);
     return args;
   };
   forward.bind = [](EmaForwardArgs& args, const RunArgs& run) {
@@ -23,7 +25,9 @@ void add_ema(Registry& registry) {
     args.values = input<float>(run, 1);
     args.average = input<float>(run, 2);
     args.updated = output<float>(run, 0);
+    bind_advance(args.advance, run);
   };
+  forward.counters = [](const EmaForwardArgs& args) -> std::size_t { return args.advance.count > 0 ? 1 : 0; };
   add_kernel(registry, forward);
 }
 

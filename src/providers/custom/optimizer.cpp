@@ -1,5 +1,6 @@
 #include "kernels/optimizer.cuh"
 
+#include "providers/custom/advance.hpp"
 #include "providers/custom/kernel_entry.hpp"
 
 namespace quern {
@@ -16,6 +17,7 @@ void add_optimizer(Registry& registry) {
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     OptimizerArgs args;
     args.attrs = desc.as<OptimizerAttrs>();
+    args.advance.count = advance_count(args.attrs.advance, desc);
     return args;
   };
   // Parameters and slots are updated in place: inputs and outputs are the same buffers.
@@ -23,12 +25,15 @@ void add_optimizer(Registry& registry) {
     args.step = input<StepScalars>(run, 0);
     args.grads = input<float>(run, 1);
     args.params = output<float>(run, 0);
-    args.slot1 = run.out.size() > 1 ? output<float>(run, 1) : nullptr;
-    args.slot2 = run.out.size() > 2 ? output<float>(run, 2) : nullptr;
+    const int slots = args.attrs.slots();
+    args.slot1 = slots >= 1 ? output<float>(run, 1) : nullptr;
+    args.slot2 = slots >= 2 ? output<float>(run, 2) : nullptr;
     args.partial_norms = static_cast<double*>(run.workspace);
+    bind_advance(args.advance, run);
   };
   // The norm is of all gradients, so that it is known before the first of them is used.
   forward.launches = [](const OpDesc& desc) { return desc.as<OptimizerAttrs>().clip_norm > 0 ? 2 : 1; };
+  forward.counters = [](const OptimizerArgs& args) -> std::size_t { return args.attrs.advance ? 1 : 0; };
   forward.workspace = [](const OptimizerArgs& args) { return kernels::optimizer_workspace(args.attrs); };
   add_kernel(registry, forward);
 }

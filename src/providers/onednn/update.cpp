@@ -15,13 +15,21 @@ namespace {
 
 constexpr std::int64_t kGrain = 64;
 
+/// step = steps[min(index + 1, S - 1)]; the last operands of both lists.
+void advance(const RunArgs& args, std::int64_t steps) {
+  auto& step = *static_cast<StepScalars*>(args.out.back());
+  const auto* table = static_cast<const StepScalars*>(args.in.back());
+  step = table[std::min<std::int64_t>(std::int64_t{step.index} + 1, steps - 1)];
+}
+
 class OptimizerRun final : public Executable {
  public:
   OptimizerRun(const OpDesc& desc, int parts)
       : kernels_(kernels()),
         parts_(parts),
         attrs_(desc.as<OptimizerAttrs>()),
-        elements_(desc.inputs[1].shape[0]) {
+        elements_(desc.inputs[1].shape[0]),
+        steps_(attrs_.advance ? desc.inputs.back().shape[0] : 0) {
     switch (attrs_.kind) {
       case OptimizerKind::sgd:
         function_ = kernels_.update_sgd;
@@ -46,20 +54,18 @@ class OptimizerRun final : public Executable {
 
   void run(const RunArgs& args) override {
     const auto apply = [&](int part) { update(args, part); };
-    if (attrs_.clip_norm <= 0) {
+    const auto sum_squares = [&](int part) {
+      double squares = 0;
+      for_each_range(part, [&](const ParamSegment&, std::int64_t begin, std::int64_t count) {
+        squares += kernels_.sum_of_squares(input(args, 1) + begin, count);
+      });
+      *at<double>(args.workspace, squares_[static_cast<std::size_t>(part)]) = squares;
+    };
+    if (attrs_.clip_norm > 0)
+      parallel(parts_, sum_squares, apply);
+    else
       parallel(parts_, apply);
-      return;
-    }
-    parallel(
-        parts_,
-        [&](int part) {
-          double squares = 0;
-          for_each_range(part, [&](const ParamSegment&, std::int64_t begin, std::int64_t count) {
-            squares += kernels_.sum_of_squares(input(args, 1) + begin, count);
-          });
-          *at<double>(args.workspace, squares_[static_cast<std::size_t>(part)]) = squares;
-        },
-        apply);
+    if (steps_ > 0) advance(args, steps_);
   }
 
  private:
@@ -114,6 +120,7 @@ class OptimizerRun final : public Executable {
   int parts_;
   OptimizerAttrs attrs_;
   std::int64_t elements_;
+  std::int64_t steps_;  // 0: does not advance
   void (*function_)(const Update&) = nullptr;
   std::vector<std::size_t> squares_;
   std::size_t bytes_ = 0;
@@ -122,7 +129,10 @@ class OptimizerRun final : public Executable {
 class EmaRun final : public Executable {
  public:
   EmaRun(const OpDesc& desc, int parts)
-      : kernels_(kernels()), parts_(parts), elements_(desc.inputs[1].shape[0]) {}
+      : kernels_(kernels()),
+        parts_(parts),
+        elements_(desc.inputs[1].shape[0]),
+        steps_(desc.as<EmaAttrs>().advance ? desc.inputs.back().shape[0] : 0) {}
 
   void run(const RunArgs& args) override {
     const float decay = input<StepScalars>(args, 0)->ema_decay;
@@ -130,12 +140,14 @@ class EmaRun final : public Executable {
       const Range range = share(elements_, kGrain, part, parts_);
       kernels_.average({input(args, 1) + range.begin, output(args, 0) + range.begin, range.size(), decay});
     });
+    if (steps_ > 0) advance(args, steps_);
   }
 
  private:
   const Kernels& kernels_;
   int parts_;
   std::int64_t elements_;
+  std::int64_t steps_;  // 0: does not advance
 };
 
 }  // namespace

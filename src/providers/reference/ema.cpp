@@ -6,10 +6,12 @@ namespace quern::reference {
 template <class Real>
 void ema_forward(const OpDesc& desc, const RunArgs& args) {
   Operands<Real> operands(desc, args);
-  const double decay = operands.step().ema_decay;
+  const StepScalars step = operands.step();
+  const double decay = step.ema_decay;
   const View<Real> values = operands.input(), average = operands.input(), updated = operands.output();
 #pragma omp parallel for schedule(static)
   for (Index i = 0; i < values.elements(); ++i) updated[i] = decay * average[i] + (1 - decay) * values[i];
+  if (desc.as<EmaAttrs>().advance) operands.advance(step);
 }
 
 QUERN_REFERENCE_INSTANTIATE(ema_forward);

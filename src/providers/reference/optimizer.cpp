@@ -77,6 +77,7 @@ void optimizer_forward(const OpDesc& desc, const RunArgs& args) {
       if (new_slot2) new_slot2[i] = now.slot2;
     }
   }
+  if (attrs.advance) operands.advance(step);
 }
 
 QUERN_REFERENCE_INSTANTIATE(optimizer_forward);

@@ -126,6 +126,12 @@ class Operands {
     std::memcpy(&scalars, raw_input<std::uint8_t>(), sizeof(scalars));
     return scalars;
   }
+  /// The last operands of a node with `advance`: step = steps[min(index + 1, S - 1)].
+  void advance(const StepScalars& step) {
+    const Index next = std::min(Index{step.index} + 1, desc_.inputs[next_input_].shape[0] - 1);
+    const auto* table = raw_input<std::uint8_t>();
+    std::memcpy(raw_output<std::uint8_t>(), table + next * Index{sizeof(step)}, sizeof(step));
+  }
 
  private:
   const OpDesc& desc_;
