@@ -49,7 +49,7 @@ TEST(Table, CasesAreSmall) {
   double total = 0;
   for (const Case& c : all_cases()) {
     const double flops = cost(c.desc).flops;
-    EXPECT_LE(flops, 65e6) << c.name;
+    EXPECT_LE(flops, c.desc.op.direction == Direction::backward ? 130e6 : 65e6) << c.name;  // two products
     total += flops;
   }
   EXPECT_LE(total, 3e9);

@@ -40,7 +40,7 @@ TEST(OpKey, AnUnknownNameIsRefusedWithTheKnownOnes) {
                           HasSubstr("did you mean 'conv2d.backward_weights'?")));
   EXPECT_THAT(input_error([] { parse_op_key("xylophone"); }),
               AllOf(HasSubstr("softmax_xent.forward"), Not(HasSubstr("did you mean"))));
-  for (const char* text : {"", "conv2d", "conv2d.", "conv2d.backward", "flatten.forward", "Conv2d.forward"})
+  for (const char* text : {"", "conv2d", "conv2d.", "conv2d.inference", "flatten.forward", "Conv2d.forward"})
     EXPECT_FALSE(input_error([&] { parse_op_key(text); }).empty()) << text;
 }
 

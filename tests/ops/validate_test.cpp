@@ -66,6 +66,16 @@ TEST(Validate, RefusesAnotherTypeInEverySlot) {
 
 /// Every extent of every operand is tied to another operand or to an attribute, except these.
 bool free_extent(const OpDesc& desc, bool output, std::size_t slot, int axis) {
+  const auto* const conv = std::get_if<Conv2dAttrs>(&desc.attrs);
+  const auto* const loss = std::get_if<SoftmaxXentAttrs>(&desc.attrs);
+  if ((conv && conv->gather) || (loss && loss->gather)) {
+    // Nothing but y or dy says how many images are gathered, and the dataset and its order may be longer.
+    if (axis != 0) return false;
+    if (output) return conv && desc.op.direction == Direction::forward && slot == 0;
+    const bool dy_first = desc.op.direction != Direction::forward;
+    const std::size_t images = dy_first || loss ? 1 : 0;
+    return slot == images || slot == images + 1 || (dy_first && slot == 0);
+  }
   if (output) return false;
   switch (desc.op.kind) {
     case OpKind::input_batch:
@@ -141,7 +151,7 @@ TEST(Validate, RefusesWhatIsNoOperation) {
   desc.op = {OpKind::flatten, Direction::forward};
   expect_refused(desc, {"not an operation"});
   desc = conv2d_desc(Direction::backward_data);
-  desc.op.direction = Direction::backward;
+  desc.op.direction = Direction::inference;
   expect_refused(desc, {"not an operation"});
 }
 
