@@ -66,6 +66,7 @@ GraphRun::GraphRun(const RandomModel& model, const Way& way, const Registry& reg
   metrics_ = upload(&metrics, sizeof metrics);
   const StepScalars scalars;
   step_ = upload(&scalars, sizeof scalars);
+  steps_ = upload(&scalars, sizeof scalars);
   training_ = std::make_unique<Executor>(make_executor(true));
   bind(*training_, scratch_);
 }
@@ -75,6 +76,7 @@ Executor GraphRun::make_executor(bool training) const {
   options.training = training;
   options.batch = model_.spec.recipe.batch_size;
   options.dataset_images = options.order_length = kImages;
+  options.steps = 1;
   options.fuse = way_.fuse;
   options.in_place = way_.in_place;
   PlanOptions plan;
@@ -98,7 +100,8 @@ void GraphRun::bind(Executor& executor, Buffer& scratch) {
                  {names::kImages, images_.data()},
                  {names::kLabels, labels_.data()},
                  {names::kOrder, order_.data()},
-                 {names::kStep, step_.data()}},
+                 {names::kStep, step_.data()},
+                 {names::kSteps, steps_.data()}},
                 scratch.data());
 }
 
@@ -161,7 +164,8 @@ Snapshot GraphRun::step(std::uint32_t number, NodeObserver* observer) {
   scalars.bias_correction2 = static_cast<float>(1 - std::pow(static_cast<double>(recipe.beta2), t + 1));
   scalars.ema_decay = recipe.ema_decay;
   const Stream stream = device_.stream();
-  device_.copy_to_device(step_.data(), &scalars, sizeof scalars, stream);
+  for (const Buffer* buffer : {&step_, &steps_})  // a table of one entry: the step stays
+    device_.copy_to_device(buffer->data(), &scalars, sizeof scalars, stream);
   device_.copy_to_device(gradients_.data(), poisoned_gradients_.data(), gradients_.size(), stream);
   device_.synchronize(stream);
   if (observer != nullptr) {

@@ -52,7 +52,7 @@ class GraphRun {
   const Registry& registry_;
   Device& device_;
   WeightLayout layout_;
-  Buffer weights_, gradients_, slot1_, slot2_, ema_, metrics_, images_, labels_, order_, step_;
+  Buffer weights_, gradients_, slot1_, slot2_, ema_, metrics_, images_, labels_, order_, step_, steps_;
   Buffer scratch_;
   std::vector<float> poisoned_gradients_;
   std::unique_ptr<Executor> training_;
