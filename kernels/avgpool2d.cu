@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kPoolThreads)
 
 // Shapes: dy [N,P,Q,C], x and dx [N,H,W,C]; a thread has `width` channels of one input element.
 template <class T, int width>
-__global__ void __launch_bounds__(kPoolThreads)
+__global__ void __launch_bounds__(kPoolThreads, 1)
     avgpool2d_backward_kernel(const __grid_constant__ AvgPool2dBackwardArgs args) {
   const PoolWindow& w = args.window;
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kPoolThreads + threadIdx.x;

@@ -136,7 +136,7 @@ struct Statistics {
 
 // Shapes: x [rows, C], y [rows, C] or pooled [N,P,Q,C]; a thread has `width` channels of one output element.
 template <class T, int width, bool pool>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, 1)
     normalise_kernel(const __grid_constant__ BatchNormForwardArgs args, Statistics source,
                      std::int64_t threads, bool saves) {
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * kNormThreads + threadIdx.x;

@@ -90,7 +90,9 @@ template <int threads, int blocks, class Params, class... PhaseTypes>
 __global__ void __launch_bounds__(threads, blocks)
     phases_kernel(const __grid_constant__ Params params, unsigned* barrier) {
   // The next kernel may come up as soon as every block of this one is there.
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
+#endif
   bool first = true;
   ((first ? void() : grid_barrier(barrier), first = false, PhaseTypes::run(params)), ...);
 }
