@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -20,6 +21,7 @@ struct PredictFlags {
   std::vector<std::string> images;
   std::optional<std::string> checkpoint, data;
   DeviceFlags device;
+  bool show = false;
   OutputFlags output;
 };
 
@@ -33,6 +35,54 @@ std::optional<std::int64_t> test_index(const std::string& text) {
   if (error != std::errc() || stop != end || index < 0)
     fail_input("'{}': a test image is given as #N or test:N with N from 0", text);
   return index;
+}
+
+/// Folders are replaced by the PNG and PGM files in them, in the order of their names.
+std::vector<std::string> expand_folders(const std::vector<std::string>& given) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> images;
+  for (const std::string& text : given) {
+    std::error_code error;
+    if (test_index(text) || !fs::is_directory(text, error)) {
+      images.push_back(text);
+      continue;
+    }
+    std::vector<std::string> files;
+    for (const auto& entry : fs::directory_iterator(text, error)) {
+      std::string extension = entry.path().extension().string();
+      std::transform(extension.begin(), extension.end(), extension.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      if (extension == ".png" || extension == ".pgm") files.push_back(entry.path().string());
+    }
+    if (error) fail_input("{}: the folder cannot be read: {}", text, error.message());
+    if (files.empty()) fail_input("{}: no PNG or PGM file in this folder", text);
+    std::sort(files.begin(), files.end());
+    images.insert(images.end(), files.begin(), files.end());
+  }
+  return images;
+}
+
+/// What the network saw, two rows of pixels a line: a half block is lit where a pixel is brighter than the
+/// mean of the picture's darkest and brightest.
+std::string block_picture(const Split& split, std::int64_t index) {
+  const auto pixels = split.image(index);
+  const auto [least, most] = std::minmax_element(pixels.begin(), pixels.end());
+  const int threshold = (*least + *most) / 2;
+  const auto lit = [&](std::int64_t row, std::int64_t column) {
+    return row < split.height &&
+           pixels[static_cast<std::size_t>((row * split.width + column) * split.channels)] > threshold;
+  };
+  std::string text;
+  for (std::int64_t row = 0; row < split.height; row += 2) {
+    std::string line;
+    for (std::int64_t column = 0; column < split.width; ++column) {
+      const bool upper = lit(row, column), lower = lit(row + 1, column);
+      line += upper ? (lower ? "\u2588" : "\u2580") : lower ? "\u2584" : " ";
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
 }
 
 /// The images as the model takes them; the labels are the true ones where they are known, else 0.
@@ -88,7 +138,8 @@ std::string class_name(const std::vector<std::string>& names, std::size_t index)
   return index < names.size() ? names[index] : std::to_string(index);
 }
 
-int run_predict(const PredictFlags& flags) {
+int run_predict(PredictFlags flags) {
+  flags.images = expand_folders(flags.images);
   const std::filesystem::path path =
       find_checkpoint(flags.checkpoint ? std::filesystem::path(*flags.checkpoint) : RunFolder::newest("runs"),
                       /*resume=*/false);
@@ -136,7 +187,12 @@ int run_predict(const PredictFlags& flags) {
   if (std::any_of(gathered.labels.begin(), gathered.labels.end(),
                   [](const auto& label) { return label.has_value(); }))
     header.emplace_back("truth");
-  if (!flags.output.quiet && !flags.output.json) fmt::print("{}", format_table(header, rows));
+  if (!flags.output.quiet && !flags.output.json) {
+    if (flags.show || (flags.images.size() == 1 && stdout_is_terminal()))
+      for (std::int64_t i = 0; i < gathered.split.count; ++i)
+        fmt::print("{}:\n{}\n", flags.images[static_cast<std::size_t>(i)], block_picture(gathered.split, i));
+    fmt::print("{}", format_table(header, rows));
+  }
   if (flags.output.json)
     fmt::print("{}\n", nlohmann::json{{"checkpoint", path.string()},
                                       {"model", checkpoint.spec.name},
@@ -151,17 +207,26 @@ int run_predict(const PredictFlags& flags) {
 
 void add_predict(CLI::App& app, int& status) {
   auto flags = std::make_shared<PredictFlags>();
-  CLI::App* command =
-      app.add_subcommand("predict", "Classify images: PNG or PGM files, or #N of the test set");
-  command->add_option("image", flags->images, "PNG or PGM files; #N or test:N for an image of the test set")
+  CLI::App* command = app.add_subcommand(
+      "predict", "Classify images: PNG or PGM files, folders of them, or #N of the test set");
+  command
+      ->add_option("image", flags->images,
+                   "PNG or PGM files or folders of them; #N or test:N for an image of the test set")
       ->required()
       ->take_all();
   command->add_option("--checkpoint", flags->checkpoint,
                       "A run folder or a checkpoint file (default: the newest run)");
   command->add_option("--data", flags->data,
                       "The data set that #N counts in (default: what it was trained on)");
+  command->add_flag("--show", flags->show,
+                    "Draw what the network sees (a single image is drawn anyway on a terminal)");
   flags->device.add_to(*command);
   flags->output.add_to(*command);
+  command->footer(
+      "Examples:\n  quern predict digit.png              the newest run judges a picture\n"
+      "  quern predict scans/ --json          every picture of a folder\n"
+      "  quern predict '#7' --checkpoint RUN  an image of the test set\n"
+      "A picture of another size is cut out, scaled and centred by its mass, as MNIST's own were.");
   command->callback([flags, &status] { status = run_predict(*flags); });
 }
 

@@ -21,5 +21,6 @@ void add_profile(CLI::App& app, int& status);
 void add_info(CLI::App& app, int& status);
 void add_report(CLI::App& app, int& status);
 void add_models(CLI::App& app, int& status);
+void add_completion(CLI::App& app, int& status);
 
 }  // namespace quern::cli

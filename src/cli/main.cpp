@@ -35,13 +35,27 @@ void check_command(const CLI::App& app, int argc, char** argv) {
                       quern::did_you_mean(argv[1], names));
 }
 
+/// "; did you mean '--epochs'?" for the first unknown flag of a message of CLI11's.
+std::string suggest_flag(const CLI::App& app, const std::string& message) {
+  const std::size_t begin = message.find(" --");
+  if (begin == std::string::npos) return "";
+  const std::string flag = message.substr(begin + 1, message.find_first_of(" =", begin + 1) - begin - 1);
+  const auto chosen = app.get_subcommands();
+  std::vector<std::string> names;
+  for (const CLI::Option* option : (chosen.empty() ? &app : chosen.front())->get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return quern::did_you_mean(flag, names);
+}
+
 int parse_error(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
     return app.exit(error);  // --help, --version
   std::string message = error.what();
   for (char& character : message)
     if (character == '\n') character = ' ';
-  complain(fmt::format("{}; see `{}`", message, help_command(app)));
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError))
+    message += suggest_flag(app, message);
+  complain(fmt::format("{}{} see `{}`", message, message.ends_with('?') ? "" : ";", help_command(app)));
   return quern::exit_status(quern::ErrorKind::input);
 }
 
@@ -56,6 +70,17 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   // A flag given twice: the last one counts, so that scripts can append theirs.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.footer(
+      "Examples:\n"
+      "  quern train                                   seed-bn on MNIST; the run lies in runs/\n"
+      "  quern train --model lenet5 --epochs 10 --validation 5000 --early-stop 3\n"
+      "  quern train --resume runs/NAME                go on where a run was stopped\n"
+      "  quern eval runs/NAME                          accuracy and confusion matrix\n"
+      "  quern predict digit.png                       what the newest run says of a picture\n"
+      "  quern report runs/A runs/B                    one page that compares runs\n"
+      "  quern export runs/NAME --onnx net.onnx        for onnxruntime; --torch, --keras\n"
+      "  quern info --plan --model resnet-tiny         who computes what\n"
+      "Exit status: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or the system failed.");
   app.set_help_all_flag("--help-all", "Print the help of every command");
   int status = 0;
   quern::cli::add_train(app, status);
@@ -71,6 +96,7 @@ int main(int argc, char** argv) {
   quern::cli::add_profile(app, status);
   quern::cli::add_info(app, status);
   quern::cli::add_models(app, status);
+  quern::cli::add_completion(app, status);
   try {
     check_command(app, argc, argv);
     app.parse(argc, argv);

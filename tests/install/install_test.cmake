@@ -18,6 +18,11 @@ if(NOT output MATCHES "quern ${VERSION}\n")
   message(FATAL_ERROR "the program that found quern ${VERSION} printed: ${output}")
 endif()
 
+# Data and model that were installed, through the session and the trainer.
+run(${WORK_DIR}/build/train_and_predict ${WORK_DIR}/moved/share/quern/mnist
+  ${WORK_DIR}/moved/share/quern/models/lenet5.json)
+message(STATUS "${output}")
+
 # The installed program works on the models that were installed with it, away from the source tree.
 run(${CMAKE_COMMAND} -E chdir ${WORK_DIR} ${CMAKE_COMMAND} -E env --unset=QUERN_DATA
   ${WORK_DIR}/moved/${BINDIR}/quern models)
