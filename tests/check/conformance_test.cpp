@@ -19,12 +19,19 @@ struct Piece {
   Precision precision = Precision::fp32;
 };
 
-std::string piece_name(const ::testing::TestParamInfo<Piece>& test) {
-  const Piece& piece = test.param;
+std::string name_of(const Piece& piece) {
   std::string name = fmt::format("{}_{}_{}", to_string(piece.provider), to_string(piece.op.kind),
                                  to_string(piece.op.direction));
   if (piece.precision != Precision::fp32) name += fmt::format("_{}", to_string(piece.precision));
   return piece.shards == 1 ? name : fmt::format("{}_{}of{}", name, piece.shard, piece.shards);
+}
+
+std::string piece_name(const ::testing::TestParamInfo<Piece>& test) {
+  return name_of(test.param);
+}
+
+void PrintTo(const Piece& piece, std::ostream* out) {
+  *out << name_of(piece);
 }
 
 /// Operations that multiply matrices take longest.
