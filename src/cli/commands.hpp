@@ -12,6 +12,7 @@ namespace quern::cli {
 /// system failed.
 void add_train(CLI::App& app, int& status);
 void add_eval(CLI::App& app, int& status);
+void add_data(CLI::App& app, int& status);
 void add_predict(CLI::App& app, int& status);
 void add_check(CLI::App& app, int& status);
 void add_export(CLI::App& app, int& status);

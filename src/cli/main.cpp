@@ -79,6 +79,7 @@ int main(int argc, char** argv) {
       "  quern predict digit.png                       what the newest run says of a picture\n"
       "  quern report runs/A runs/B                    one page that compares runs\n"
       "  quern export runs/NAME --onnx net.onnx        for onnxruntime; --torch, --keras\n"
+      "  quern data --preview sheet.png                what the network sees of its images\n"
       "  quern info --plan --model resnet-tiny         who computes what\n"
       "Exit status: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or the system failed.");
   app.set_help_all_flag("--help-all", "Print the help of every command");
@@ -86,6 +87,7 @@ int main(int argc, char** argv) {
   quern::cli::add_train(app, status);
   quern::cli::add_eval(app, status);
   quern::cli::add_predict(app, status);
+  quern::cli::add_data(app, status);
 #ifdef QUERN_HAVE_CHECK
   quern::cli::add_check(app, status);
   quern::cli::add_bench(app, status);

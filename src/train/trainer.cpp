@@ -7,6 +7,7 @@
 
 #include "quern/error.hpp"
 #include "train/driver.hpp"
+#include "train/partition.hpp"
 
 namespace quern {
 namespace {
@@ -29,16 +30,10 @@ Trainer::Trainer(Session& session, const DeviceImages& images, RunSettings run)
   const Recipe& recipe = session.spec().recipe;
   validate(recipe);
   const Split& host = images.host();
-  if (run_.validation < 0 || run_.validation >= host.count)
-    fail_input("--validation {}: hold out at least 0 and fewer than the {} training images", run_.validation,
-               host.count);
-  if (run_.limit_train < 0) fail_input("--limit-train {}: must not be negative", run_.limit_train);
+  partition_ = training_partition(host, run_);
   if (run_.early_stop < 0) fail_input("--early-stop {}: must not be negative", run_.early_stop);
   if (run_.early_stop > 0 && run_.validation == 0)
     fail_input("--early-stop {} needs images to watch: hold some out with --validation N", run_.early_stop);
-  partition_ = split_train_validation(host.count, run_.validation, run_.seed);
-  if (run_.limit_train > 0 && run_.limit_train < training_images())
-    partition_.train.resize(static_cast<std::size_t>(run_.limit_train));
   if (recipe.batch_size > training_images())
     fail_input("batch size {} is above the {} training images: choose a smaller --batch", recipe.batch_size,
                training_images());

@@ -24,7 +24,8 @@ TEST_F(Ergonomics, CompletionKnowsEveryCommandAndItsFlags) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const test::Outcome outcome = quern({"completion", shell});
     EXPECT_EQ(outcome.status, 0);
-    for (const char* part : {"train", "export", "completion", "label-smoothing", "keep-bn"})
+    for (const char* part :
+         {"train", "data", "export", "completion", "label-smoothing", "keep-bn", "preview"})
       EXPECT_THAT(outcome.out, HasSubstr(part)) << shell;
   }
   expect_bad_usage({"completion", "tcsh"}, {"tcsh", "bash, zsh or fish"});
