@@ -28,10 +28,12 @@ __device__ __forceinline__ float move(float average, float value, float gain) {
 template <bool vectorised>
 __global__ void __launch_bounds__(kElementwiseThreads)
     ema_forward_kernel(const StepScalars* step, const float* values, const float* average, float* updated,
-                       std::int64_t elements, const AdvanceArgs advance, unsigned* counter) {
+                       std::int64_t elements, const StepGuard* guard, const AdvanceArgs advance,
+                       unsigned* counter) {
   join_stream();
   const float gain = 1.0f - step->ema_decay;
-  for_each_pack<float, vectorised>(elements, [&]<int width>(std::int64_t i) {
+  const bool skip = guard != nullptr && guard->skip != 0;
+  for_each_pack<float, vectorised>(skip ? 0 : elements, [&]<int width>(std::int64_t i) {
     const Pack<width> v = load_pack<width>(values + i);
     Pack<width> a = load_pack<width>(average + i);
 #pragma unroll
@@ -49,7 +51,7 @@ void ema_forward(const EmaForwardArgs& args, Stream stream) {
   launch_dependent(
       vectorised ? QUERN_KERNEL(ema_forward_kernel<true>) : QUERN_KERNEL(ema_forward_kernel<false>),
       elementwise_grid<float>(args.elements), kElementwiseThreads, 0, stream, args.step, args.values,
-      args.average, args.updated, args.elements, args.advance, args.counters);
+      args.average, args.updated, args.elements, args.guard, args.advance, args.counters);
 }
 
 }  // namespace quern::kernels::QUERN_TARGET

@@ -17,6 +17,7 @@ struct EmaForwardArgs {
   const float* average = nullptr;
   float* updated = nullptr;  ///< decay * average + (1 - decay) * values; may be `average`
   std::int64_t elements = 0;
+  const StepGuard* guard = nullptr;  ///< null: no step is skipped
   AdvanceArgs advance;
   unsigned* counters = nullptr;  ///< one, where `advance` has steps
 };

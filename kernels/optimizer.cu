@@ -48,6 +48,7 @@ struct Pointers {
   const float* grads;
   float *params, *slot1, *slot2;
   const double* partial_norms;  // null: no clipping
+  const StepGuard* guard;       // null: no step is skipped
 };
 
 struct Settings {
@@ -189,7 +190,8 @@ __global__ void __launch_bounds__(kThreads)
   const Span span = locate(table, min(quad, table.quads - 1));
   join_stream();
   const float clip = at.partial_norms != nullptr ? clip_factor(at.partial_norms, settings.clip_norm) : 1.0f;
-  if (quad < table.quads) update_quad<kind, vectorised>(span, at, settings, clip);
+  const bool skip = at.guard != nullptr && at.guard->skip != 0;
+  if (quad < table.quads && !skip) update_quad<kind, vectorised>(span, at, settings, clip);
   advance_step(advance, counter);
 }
 
@@ -241,7 +243,8 @@ void optimizer_forward(const OptimizerArgs& args, Stream stream) {
     });
   }
   const Pointers pointers{args.step,  args.grads, args.params,
-                          args.slot1, args.slot2, clips ? args.partial_norms : nullptr};
+                          args.slot1, args.slot2, clips ? args.partial_norms : nullptr,
+                          args.guard};
   const bool vectorised = aligned16(args.grads) && aligned16(args.params) && aligned16(args.slot1) &&
                           aligned16(args.slot2) &&
                           std::all_of(attrs.segments.begin(), attrs.segments.end(),

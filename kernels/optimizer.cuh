@@ -20,7 +20,8 @@ struct OptimizerArgs {
   float* params = nullptr;  ///< updated in place, like the slots
   float* slot1 = nullptr;   ///< null where the kind has none
   float* slot2 = nullptr;
-  double* partial_norms = nullptr;  ///< workspace, optimizer_workspace() bytes; unused without clipping
+  const StepGuard* guard = nullptr;  ///< null: no step is skipped
+  double* partial_norms = nullptr;   ///< workspace, optimizer_workspace() bytes; unused without clipping
   AdvanceArgs advance;
   unsigned* counters = nullptr;  ///< one, where `advance` has steps
 };

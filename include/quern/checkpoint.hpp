@@ -40,6 +40,7 @@ struct RunSettings {
   std::int64_t limit_train = 0;          ///< 0: all
   std::int64_t limit_test = 0;           ///< 0: all
   int early_stop = 0;                    ///< patience in epochs; 0: off
+  bool skip_nonfinite = false;           ///< `--on-nan skip`; else training stops
   std::string device = "cpu";            ///< "cpu", "emu", "cuda:0"
   int threads = 1;
   std::string precision = "fp32";
@@ -50,10 +51,12 @@ struct RunSettings {
 
 /// Where a run stands.
 struct TrainState {
-  std::int64_t step = 0;           ///< optimizer steps done
-  std::int64_t epoch = 0;          ///< epochs finished
-  std::int64_t step_in_epoch = 0;  ///< steps done of the epoch begun; 0 between epochs
-  Metrics sums;                    ///< of the epoch begun
+  std::int64_t step = 0;              ///< optimizer steps done
+  std::int64_t epoch = 0;             ///< epochs finished
+  std::int64_t step_in_epoch = 0;     ///< steps done of the epoch begun; 0 between epochs
+  Metrics sums;                       ///< of the epoch begun
+  std::int64_t skipped = 0;           ///< of the steps done, those whose loss or gradients were not finite
+  std::int64_t skipped_in_a_row = 0;  ///< of these, the ones since the last good step
   /// Of the best epoch by validation accuracy, from 1; 0: none yet.
   std::int64_t best_epoch = 0;
   double best_accuracy = 0;

@@ -101,6 +101,7 @@ struct GraphOptions {
   std::int64_t order_length = 60000;    ///< entries of the external `order` value
   std::int64_t steps = 1;               ///< entries of the external `steps` value; training only
   Precision precision = Precision::fp32;
+  bool skip_nonfinite = false;  ///< training: a step whose loss or gradients are not finite updates nothing
   bool fuse = true;
   /// With `fuse`: also merge nodes that share a launch without sharing their work, for devices on which a
   /// launch costs more than most nodes of a small step (see wants_few_launches() in plan.hpp).
@@ -109,7 +110,9 @@ struct GraphOptions {
 };
 
 /// Names of the values a session binds. Persistent: weights f32[total], gradients f32[trained], slot1, slot2
-/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4], step u8[64]. External:
+/// f32[trained] (as the optimizer has them), ema f32[total] (if on), metrics f64[4], step u8[64]; with
+/// skip_nonfinite kept_metrics f64[4], guard f64[4] (StepGuard), and kept_running f32[total - trained] where
+/// the model has running statistics, which both start as what is to be kept of metrics and weights. External:
 /// images, labels, order; steps u8[S,64] when training, where the last node of a walk moves `step` on to the
 /// next entry of `steps`; an evaluation graph only reads `step`. In an evaluation graph `weights` may be
 /// bound to the average. `logits`, `loss` are transients.
@@ -120,6 +123,9 @@ inline constexpr const char* kSlot1 = "slot1";
 inline constexpr const char* kSlot2 = "slot2";
 inline constexpr const char* kEma = "ema";
 inline constexpr const char* kMetrics = "metrics";
+inline constexpr const char* kKeptMetrics = "kept_metrics";
+inline constexpr const char* kKeptRunning = "kept_running";
+inline constexpr const char* kGuard = "guard";
 inline constexpr const char* kImages = "images";
 inline constexpr const char* kLabels = "labels";
 inline constexpr const char* kOrder = "order";
@@ -137,7 +143,7 @@ Graph build_graph(const ModelSpec& spec, const GraphOptions& options);
 Graph build_forward(const ModelSpec& spec, const GraphOptions& options);
 /// Appends gradient nodes for every node that leads from a parameter to the loss.
 void add_backward(Graph& graph);
-void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout);
+void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout, bool skip_nonfinite = false);
 /// Merges neighbours into fused nodes; returns how many nodes it removed.
 int fuse(Graph& graph);
 /// Merges nodes so that one kernel can serve both, after fuse(); returns how many nodes it removed.

@@ -48,11 +48,16 @@
 ///                           out loss[N], [dlogits[N,C]: gradient], [metrics f64[4]*: metrics]
 ///   metrics.forward         in  loss[N], logits[N,C], labels i32[N], metrics f64[4]*
 ///                           out metrics f64[4]*            (Metrics: sums since the last reset)
+///   guard.forward           in  loss[N], grads[T], metrics f64[4]*, kept_metrics f64[4]*, guard f64[4]*,
+///                               [running[R]*: statistics], [kept_running[R]*: statistics]
+///                           out metrics f64[4]*, kept_metrics f64[4]*, guard f64[4]*,
+///                               [running[R]*: statistics], [kept_running[R]*: statistics]
 ///   optimizer.forward       in  step[*: advance], grads[T], params[T]*, [slot1[T]*], [slot2[T]*],
-///                               [steps u8[S,64]: advance]
+///                               [guard f64[4]: guarded], [steps u8[S,64]: advance]
 ///                           out params[T]*, [slot1[T]*], [slot2[T]*], [step*: advance]
 ///                               (slots: see OptimizerAttrs)
-///   ema.forward             in  step[*: advance], values[T], average[T]*, [steps u8[S,64]: advance]
+///   ema.forward             in  step[*: advance], values[T], average[T]*, [guard f64[4]: guarded],
+///                               [steps u8[S,64]: advance]
 ///                           out average[T]*, [step*: advance]
 ///
 /// Flatten has no operation: it is a view (same bytes, another shape), and so is its gradient. The gradient
@@ -81,6 +86,10 @@
 ///   advance       the last thing the node does, when nobody reads `step` any more, is
 ///                 step = steps[min(step.index + 1, S - 1)]: the scalars of the next step, from the table of
 ///                 the epoch. A walk of a training graph therefore needs nothing from the host.
+///   guard         judges the step: it is to be skipped when a loss or an element of grads is not finite.
+///                 Then metrics and running become what was kept of them, as if the step had not been; else
+///                 what is kept becomes what they are. guard is a StepGuard: its `skip` is the verdict.
+///   guarded       where guard.skip is not 0, nothing is updated; `advance` takes place all the same.
 ///   accumulation  outputs are overwritten, never accumulated into.
 ///   in place      relu.*, dropout.* and add.forward may be given the same buffer as their first operand
 ///   (add:
@@ -110,10 +119,11 @@ enum class OpKind : std::uint8_t {
   flatten,
   softmax_xent,
   metrics,
+  guard,
   optimizer,
   ema,
 };
-inline constexpr int kOpKinds = 15;
+inline constexpr int kOpKinds = 16;
 
 enum class Direction : std::uint8_t { forward, inference, backward, backward_data, backward_weights };
 
@@ -162,6 +172,15 @@ struct Metrics {
   double nonfinite = 0;  ///< samples whose loss was NaN or infinite
 };
 static_assert(sizeof(Metrics) == 32);
+
+/// What `guard` knows of the steps: an f64[4] tensor on the device.
+struct StepGuard {
+  double skip = 0;     ///< 1 when the last step judged is to be skipped, else 0
+  double skipped = 0;  ///< steps skipped so far
+  double in_a_row = 0;
+  double longest_row = 0;  ///< the largest that in_a_row has been
+};
+static_assert(sizeof(StepGuard) == 32);
 
 /// A 2-d window: size, stride and padding. Output extent = floor((in + before + after - dilated) / stride)
 /// + 1.
@@ -285,6 +304,7 @@ struct OptimizerAttrs {
   float weight_decay = 0;
   float clip_norm = 0;
   std::vector<ParamSegment> segments;
+  bool guarded = false;  ///< updates nothing in a step that `guard` skips
   bool advance = false;  ///< moves `step` on to the next of `steps`: the last node of a training graph
   int slots() const noexcept {
     return kind == OptimizerKind::sgd                                    ? 0
@@ -296,17 +316,23 @@ struct OptimizerAttrs {
 
 /// average = d * average + (1 - d) * values with d = step.ema_decay.
 struct EmaAttrs {
-  bool advance = false;  ///< as in OptimizerAttrs
+  bool advance = false;  ///< both as in OptimizerAttrs
+  bool guarded = false;
   bool operator==(const EmaAttrs&) const = default;
+};
+
+struct GuardAttrs {
+  bool statistics = false;  ///< the model has running statistics
+  bool operator==(const GuardAttrs&) const = default;
 };
 
 struct NoAttrs {  ///< relu, flatten, metrics
   bool operator==(const NoAttrs&) const = default;
 };
 
-using Attrs =
-    std::variant<NoAttrs, InputBatchAttrs, Conv2dAttrs, DenseAttrs, BatchNormAttrs, Pool2dAttrs,
-                 GlobalPoolAttrs, DropoutAttrs, AddAttrs, SoftmaxXentAttrs, OptimizerAttrs, EmaAttrs>;
+using Attrs = std::variant<NoAttrs, InputBatchAttrs, Conv2dAttrs, DenseAttrs, BatchNormAttrs, Pool2dAttrs,
+                           GlobalPoolAttrs, DropoutAttrs, AddAttrs, SoftmaxXentAttrs, GuardAttrs,
+                           OptimizerAttrs, EmaAttrs>;
 
 /// Everything an implementation is chosen by: the operation, its attributes and the types of its operands.
 struct OpDesc {

@@ -46,6 +46,15 @@ struct EpochResult {
   double seconds = 0;        ///< of training in this process; evaluation and saving excluded
   double images_per_second = 0;
   bool best = false;  ///< the best validation accuracy so far
+  std::int64_t skipped =
+      0;  ///< steps of this epoch, by this process, that were not finite and updated nothing
+};
+
+/// Steps whose loss or gradients were not finite, under RunSettings::skip_nonfinite.
+struct SkippedSteps {
+  std::int64_t epoch = 0, step_in_epoch = 0;  ///< from 1: the last step that was looked at
+  std::int64_t steps = 0;                     ///< new ones, all after the last report
+  std::int64_t total = 0;                     ///< of the run
 };
 
 class TrainObserver {
@@ -55,6 +64,8 @@ class TrainObserver {
   virtual void on_progress(const TrainProgress&) {}
   /// After every epoch and its validation. Trainer::checkpoint() may be called here.
   virtual void on_epoch(const EpochResult&) {}
+  /// When steps were skipped; on a GPU after the stretch of steps in which they were.
+  virtual void on_skipped(const SkippedSteps&) {}
   /// Asked before every step, on a GPU before every stretch of about 50 ms; true ends run() between two
   /// steps, on a GPU when the two stretches are done that it has already.
   virtual bool stop_requested() { return false; }
@@ -72,13 +83,14 @@ struct TrainTimes {
 };
 
 struct EpochTable;
+struct SumsSoFar;
 
 class Trainer {
  public:
   /// Splits off the validation images, prepares every executor and draws the initial weights. Of `run`, the
-  /// fields seed, data, validation, limit_train, limit_test (kept, not used) and early_stop are read; the
-  /// others are filled in from the session. Throws input errors: a batch above the training set, no image
-  /// left to train on, early_stop without validation.
+  /// fields seed, data, validation, limit_train, limit_test (kept, not used), early_stop and skip_nonfinite
+  /// are read; the others are filled in from the session. Throws input errors: a batch above the training
+  /// set, no image left to train on, early_stop without validation.
   Trainer(Session& session, const DeviceImages& images, RunSettings run);
   ~Trainer();
 
@@ -96,7 +108,12 @@ class Trainer {
 
   /// Trains until the recipe's epochs are done, early stopping strikes or the observer asks to stop. Throws a
   /// check error naming epoch and step when a loss is not finite; checkpoints saved before stay as they are.
+  /// With RunSettings::skip_nonfinite such a step, or one with such a gradient, counts as done but leaves
+  /// weights, running statistics, optimizer and sums as they were; kMostSkippedInARow of them in a row end
+  /// training with a check error.
   StopReason run(TrainObserver& observer);
+
+  static constexpr std::int64_t kMostSkippedInARow = 10;
 
   /// Steps a stretch on a device that works on its own; 0: about 50 ms of them. Results do not depend on it.
   void set_stretch(std::int64_t steps);
@@ -129,7 +146,7 @@ class Trainer {
   void begin_epoch();
   std::int64_t queue_stretch(std::int64_t from);
   bool at_window(std::int64_t step_in_epoch);
-  void take(const Metrics& sums, std::int64_t steps);
+  void take(const SumsSoFar& sums, std::int64_t steps, TrainObserver& observer);
   void finish_epoch(TrainObserver& observer, double seconds, std::int64_t images);
   void report(TrainObserver& observer, double seconds, std::int64_t steps, std::int64_t images) const;
   StepScalars scalars(std::int64_t epoch, std::int64_t step_in_epoch) const;
@@ -141,11 +158,13 @@ class Trainer {
   std::int64_t batch_ = 0, steps_per_epoch_ = 0;
   struct Driver;
   std::unique_ptr<Driver> driver_;
-  Buffer gradients_, slot1_, slot2_, metrics_, order_, steps_, step_;
+  Buffer gradients_, slot1_, slot2_, sums_, order_, steps_, step_;
+  Buffer kept_sums_, kept_running_;  ///< where steps may be skipped: what such a step goes back to
   SessionExecutor full_, tail_;
   std::optional<Evaluator> validation_;
   std::vector<float> best_weights_;
   TrainTimes times_;
+  std::int64_t skipped_before_ = 0;  ///< the epoch, or this process's part of it
   std::vector<float> step_ms_;
   std::int64_t watch_every_ = 0;  ///< 0: no step is watched
   std::function<void(Executor&, std::int64_t)> watch_;

@@ -26,6 +26,7 @@ std::vector<Case> build_table() {
   add_add_cases(table);
   add_softmax_xent_cases(table);
   add_metrics_cases(table);
+  add_guard_cases(table);
   add_optimizer_cases(table);
   add_ema_cases(table);
   std::vector<Case> cases = table.take();

@@ -11,6 +11,7 @@ TensorDesc f32(const Shape& shape) {
   return {DType::f32, shape};
 }
 const TensorDesc kMetrics{DType::f64, Shape{static_cast<std::int64_t>(sizeof(Metrics) / sizeof(double))}};
+const TensorDesc kGuard{DType::f64, Shape{static_cast<std::int64_t>(sizeof(StepGuard) / sizeof(double))}};
 const TensorDesc kStep{DType::u8, Shape{static_cast<std::int64_t>(sizeof(StepScalars))}};
 
 /// Appends a tensor where `when` holds: the bracketed slots of the contract.
@@ -187,12 +188,24 @@ OpDesc metrics_desc(std::int64_t n, std::int64_t classes) {
           Precision::fp32};
 }
 
+OpDesc guard_desc(std::int64_t n, std::int64_t elements, std::int64_t statistics) {
+  OpDesc desc{{OpKind::guard, Direction::forward},
+              GuardAttrs{statistics > 0},
+              {f32({n}), f32({elements})},
+              {kMetrics, kMetrics, kGuard},
+              Precision::fp32};
+  if (statistics > 0) desc.outputs.insert(desc.outputs.end(), 2, f32({statistics}));
+  desc.inputs.insert(desc.inputs.end(), desc.outputs.begin(), desc.outputs.end());
+  return desc;
+}
+
 OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs, std::int64_t steps) {
   const TensorDesc flat = f32({elements});
   OpDesc desc{{OpKind::optimizer, Direction::forward}, attrs, {kStep, flat, flat}, {flat}, Precision::fp32};
   const auto slots = static_cast<std::size_t>(attrs.slots());
   desc.inputs.insert(desc.inputs.end(), slots, flat);
   desc.outputs.insert(desc.outputs.end(), slots, flat);
+  append(desc.inputs, attrs.guarded, kGuard);
   append_advance(desc, attrs.advance, steps);
   return desc;
 }
@@ -200,6 +213,7 @@ OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs, std::i
 OpDesc ema_desc(std::int64_t elements, const EmaAttrs& attrs, std::int64_t steps) {
   const TensorDesc flat = f32({elements});
   OpDesc desc{{OpKind::ema, Direction::forward}, attrs, {kStep, flat, flat}, {flat}, Precision::fp32};
+  append(desc.inputs, attrs.guarded, kGuard);
   append_advance(desc, attrs.advance, steps);
   return desc;
 }

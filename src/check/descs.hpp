@@ -26,6 +26,8 @@ OpDesc dropout_desc(Direction direction, const Shape& shape, const DropoutAttrs&
 OpDesc add_desc(const Shape& shape, const AddAttrs& attrs);
 OpDesc softmax_xent_desc(std::int64_t n, std::int64_t classes, const SoftmaxXentAttrs& attrs);
 OpDesc metrics_desc(std::int64_t n, std::int64_t classes);
+/// `statistics`: running statistics of the model; 0: it has none.
+OpDesc guard_desc(std::int64_t n, std::int64_t elements, std::int64_t statistics);
 /// `steps`: entries of the table, where the attributes say `advance`.
 OpDesc optimizer_desc(std::int64_t elements, const OptimizerAttrs& attrs, std::int64_t steps = 1);
 OpDesc ema_desc(std::int64_t elements, const EmaAttrs& attrs = {}, std::int64_t steps = 1);

@@ -61,6 +61,9 @@ class Filler {
       case OpKind::metrics:
         metrics();
         break;
+      case OpKind::guard:
+        guard();
+        break;
       case OpKind::optimizer:
         optimizer();
         break;
@@ -366,6 +369,42 @@ class Filler {
     std::memcpy(slot("metrics").bytes.data(), &before, sizeof(before));
   }
 
+  /// Plain: all is finite. Large: finite, but not squared. NaN: one value is none or infinite, a loss or a
+  /// gradient, and the sums and statistics of the step are spoilt.
+  void guard() {
+    const bool spoilt = case_.flavor == Flavor::nan;
+    const float scale = case_.flavor == Flavor::large ? 1e38f : 1.0f;
+    for (const char* name : {"loss", "grads"})
+      each(name, [&](std::uint32_t s, std::size_t i) { return scale * number(s, i); });
+    if (has("running")) {
+      plain("kept_running");
+      each("running", [&](std::uint32_t s, std::size_t i) {
+        return spoilt && below(kChoiceStream, i, 4) == 0 ? kNan : number(s, i);
+      });
+    }
+    if (spoilt) {
+      const std::span<float> values = slot(below(kChoiceStream, 6, 2) == 0 ? "loss" : "grads").as<float>();
+      const std::uint32_t kind = below(kChoiceStream, 7, 3);
+      values[below(kChoiceStream, 8, values.size())] = kind == 0 ? kNan : kind == 1 ? kInfinity : -kInfinity;
+    }
+    const Metrics kept{96, 37, 64, 0},
+        now{spoilt ? static_cast<double>(kNan) : 112, 41, 71, spoilt ? 1.0 : 0};
+    std::memcpy(slot("metrics").bytes.data(), &now, sizeof(now));
+    std::memcpy(slot("kept_metrics").bytes.data(), &kept, sizeof(kept));
+    const StepGuard before{static_cast<double>(below(kChoiceStream, 9, 2)), 17,
+                           static_cast<double>(below(kChoiceStream, 10, 5)), 3};
+    std::memcpy(slot("guard").bytes.data(), &before, sizeof(before));
+  }
+
+  /// The verdict on the step; a step that is skipped has a NaN for a gradient.
+  void verdict(std::string_view spoils) {
+    if (!has("guard")) return;
+    const bool skip = case_.flavor == Flavor::nan;
+    const StepGuard guard{skip ? 1.0 : 0.0, 3, 1, 2};
+    std::memcpy(slot("guard").bytes.data(), &guard, sizeof(guard));
+    if (skip) slot(spoils).as<float>()[0] = kNan;
+  }
+
   void optimizer() {
     const auto& attrs = case_.desc.as<OptimizerAttrs>();
     StepScalars scalars = random_step();
@@ -384,6 +423,7 @@ class Filler {
     if (has("slot1")) segments("slot1", [&](std::uint32_t s, std::size_t i) { return state * number(s, i); });
     if (has("slot2"))
       segments("slot2", [&](std::uint32_t s, std::size_t i) { return state * state * 0.5f * uniform(s, i); });
+    verdict("grads");
   }
 
   /// Values inside the parameter segments; the padding between them stays zero.
@@ -403,6 +443,7 @@ class Filler {
     step(scalars);
     plain("values");
     plain("average");
+    verdict("values");
   }
 
   const Case& case_;

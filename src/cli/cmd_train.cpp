@@ -46,6 +46,16 @@ class RunObserver final : public TrainObserver {
     if (recorder_) record([&] { recorder_->epoch(result, *last_good_); });
     saver_->epoch(result, *last_good_);
   }
+  void on_skipped(const SkippedSteps& skipped) override {
+    if (told_of_skips_ == kSkipLines) return;
+    const char* rest = ++told_of_skips_ == kSkipLines ? "; more are only counted" : "";
+    const bool one = skipped.steps == 1;
+    printer_.line(fmt::format(
+        "epoch {}, step {}: {} whose loss or gradients are not finite {} skipped, no weight changed; {} in "
+        "all{}",
+        skipped.epoch, skipped.step_in_epoch, one ? "a step" : fmt::format("{} steps", skipped.steps),
+        one ? "was" : "were", skipped.total, rest));
+  }
   bool stop_requested() override {
     if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
     return InterruptGuard::caught() != 0;
@@ -75,6 +85,8 @@ class RunObserver final : public TrainObserver {
   std::optional<RunRecorder> recorder_;
   std::optional<Checkpoint> last_good_;
   double startup_seconds_ = -1;
+  static constexpr int kSkipLines = 5;
+  int told_of_skips_ = 0;
 };
 
 std::optional<RunFolder> open_folder(const TrainRequest& request) {
@@ -261,6 +273,8 @@ class TrainRun {
                            {"ms_per_step_median", times.ms_per_step_median},
                            {"images_per_second", times.images_per_second},
                            {"weights_hash", weights_hash(session_.layout(), session_.weights())},
+                           {"on_nan", request_.run.skip_nonfinite ? "skip" : "stop"},
+                           {"skipped_steps", state.skipped},
                            {"stopped_early", state.stopped_early},
                            {"interrupted", interrupted},
                            {"test_accuracy", nullptr},
@@ -362,7 +376,8 @@ void add_train(CLI::App& app, int& status) {
   command->footer(
       "Ctrl-C finishes the step, saves and says how to go on; a second one kills. Exit status: 0 good, 1 the "
       "accuracy is\n"
-      "below --require-accuracy or the loss is not finite, 2 bad usage or input, 3 the device or the system "
+      "below --require-accuracy or the loss is not finite (--on-nan), 2 bad usage or input, 3 the device or "
+      "the system "
       "failed,\n"
       "130 (143) ended by SIGINT (SIGTERM), with everything saved.");
   command->callback([flags, &status] { status = TrainRun(*flags).execute(); });

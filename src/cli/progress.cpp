@@ -41,6 +41,7 @@ std::string format_epoch(const EpochResult& result, std::int64_t epochs) {
   if (result.validation_loss)
     text += fmt::format("  validation loss {:.4f}  accuracy {}{}", *result.validation_loss,
                         percent(result.validation_accuracy.value_or(0)), result.best ? " (best)" : "");
+  if (result.skipped > 0) text += fmt::format("  {} steps skipped", result.skipped);
   return text + fmt::format("  {:.2f} s  {:.0f} images/s", result.seconds, result.images_per_second);
 }
 

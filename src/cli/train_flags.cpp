@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "quern/error.hpp"
+#include "train/run_json.hpp"
 
 namespace quern::cli {
 namespace {
@@ -59,6 +60,10 @@ void TrainFlags::add_to(CLI::App& command) {
   command.add_option("--run-dir", run_dir, "Folder for the run's files (default runs/<time>-<model>)");
   command.add_option("--check-every", check_every,
                      "Hold every node of every N-th step against the reference, from the first step on");
+  command.add_option(
+      "--on-nan", on_nan,
+      "A step whose loss or gradients are not finite: stop (default), or skip it, which leaves "
+      "all weights as they were");
   command.add_flag("--no-save", no_save, "Leave no files behind");
   command.add_option("--resume", resume, "Go on from a run folder or a checkpoint");
   command.add_option("--profile-steps", profile_steps,
@@ -92,6 +97,7 @@ TrainRequest TrainFlags::fresh() const {
   run.limit_train = limit_train.value_or(0);
   run.limit_test = limit_test.value_or(0);
   run.early_stop = early_stop.value_or(0);
+  run.skip_nonfinite = on_nan && parse_on_nan(*on_nan, "--on-nan");
   request.session = device.over({});
   return request;
 }
@@ -114,6 +120,7 @@ TrainRequest TrainFlags::resumed_request() const {
   require_same("--early-stop", early_stop, run.early_stop);
   if (limit_test) run.limit_test = *limit_test;
   if (data) run.data = *data;
+  if (on_nan) run.skip_nonfinite = parse_on_nan(*on_nan, "--on-nan");
   request.session = device.over(session_options(run));
   return request;
 }

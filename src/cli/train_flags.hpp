@@ -30,7 +30,7 @@ struct TrainRequest {
 };
 
 struct TrainFlags {
-  std::optional<std::string> model, data, resume, run_dir, profile_steps;
+  std::optional<std::string> model, data, resume, run_dir, profile_steps, on_nan;
   std::optional<std::int64_t> seed, validation, limit_train, limit_test, check_every;
   std::optional<int> early_stop;
   std::optional<double> require_accuracy;

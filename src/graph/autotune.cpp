@@ -87,7 +87,7 @@ class Operands {
   /// The kinds with slots marked * in op.hpp.
   static bool updated_in_place(OpKind kind) {
     return kind == OpKind::batchnorm || kind == OpKind::softmax_xent || kind == OpKind::metrics ||
-           kind == OpKind::optimizer || kind == OpKind::ema;
+           kind == OpKind::guard || kind == OpKind::optimizer || kind == OpKind::ema;
   }
   std::vector<Buffer> buffers_;
   std::vector<void*> in_, out_;

@@ -221,7 +221,7 @@ Graph build_graph(const ModelSpec& spec, const GraphOptions& options) {
   Graph graph = build_forward(spec, options);
   if (options.training) {
     add_backward(graph);
-    add_update(graph, spec, weight_layout(spec));
+    add_update(graph, spec, weight_layout(spec), options.skip_nonfinite);
   }
   if (options.fuse) fuse(graph);
   if (options.fuse && options.few_launches) merge_launches(graph);

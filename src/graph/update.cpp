@@ -2,8 +2,38 @@
 #include "quern/graph.hpp"
 
 namespace quern {
+namespace {
 
-void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout) {
+/// Adds the node that judges the step; gives the verdict.
+ValueId add_guard(Graph& graph, const WeightLayout& layout) {
+  const TensorDesc doubles{DType::f64, {4}};
+  const ValueId metrics = graph.find(names::kMetrics);
+  const ValueId kept = graph.add_value({names::kKeptMetrics, doubles, Storage::persistent, kNoValue, 0});
+  const ValueId guard = graph.add_value({names::kGuard, doubles, Storage::persistent, kNoValue, 0});
+  std::vector<ValueId> state{metrics, kept, guard};
+  const std::int64_t statistics = layout.total_elements - layout.trained_elements;
+  if (statistics > 0) {
+    const TensorDesc desc{DType::f32, {statistics}};
+    state.push_back(
+        graph.add_value({"weights.running", desc, Storage::persistent, graph.find(names::kWeights),
+                         static_cast<std::size_t>(layout.trained_elements) * sizeof(float)}));
+    state.push_back(graph.add_value({names::kKeptRunning, desc, Storage::persistent, kNoValue, 0}));
+  }
+  std::vector<ValueId> inputs{graph.find(names::kLoss), graph.find(names::kGradients)};
+  inputs.insert(inputs.end(), state.begin(), state.end());
+  graph.nodes.push_back({"guard.forward",
+                         "guard",
+                         {OpKind::guard, Direction::forward},
+                         GuardAttrs{statistics > 0},
+                         std::move(inputs),
+                         std::move(state),
+                         Phase::update});
+  return guard;
+}
+
+}  // namespace
+
+void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout, bool skip_nonfinite) {
   const Recipe& recipe = spec.recipe;
   OptimizerAttrs attrs;
   attrs.kind = recipe.optimizer;
@@ -18,6 +48,7 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
   if (attrs.segments.empty())
     fail_input("model '{}' has no parameters to train: add a conv2d or dense layer", spec.name);
 
+  const ValueId guard = skip_nonfinite ? add_guard(graph, layout) : kNoValue;
   const ValueId weights = graph.find(names::kWeights);
   const ValueId step = graph.find(names::kStep), steps = graph.find(names::kSteps);
   const Shape trained{layout.trained_elements};
@@ -31,6 +62,8 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
     inputs.push_back(state);
     outputs.push_back(state);
   }
+  attrs.guarded = skip_nonfinite;
+  if (skip_nonfinite) inputs.push_back(guard);
   // Whoever reads the step's scalars last moves them on.
   const bool averages = recipe.ema_decay > 0;
   attrs.advance = !averages;
@@ -48,11 +81,14 @@ void add_update(Graph& graph, const ModelSpec& spec, const WeightLayout& layout)
   if (averages) {
     const ValueId average = graph.add_value(
         {names::kEma, {DType::f32, {layout.total_elements}}, Storage::persistent, kNoValue, 0});
+    std::vector<ValueId> operands{step, weights, average};
+    if (skip_nonfinite) operands.push_back(guard);
+    operands.push_back(steps);
     graph.nodes.push_back({"ema.forward",
                            "ema",
                            {OpKind::ema, Direction::forward},
-                           EmaAttrs{true},
-                           {step, weights, average, steps},
+                           EmaAttrs{true, skip_nonfinite},
+                           std::move(operands),
                            {average, step},
                            Phase::update});
   }

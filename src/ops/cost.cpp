@@ -175,6 +175,8 @@ double flops(const OpDesc& desc) {
       return softmax_xent(desc);
     case OpKind::metrics:
       return metrics(count(desc.inputs[1]), count(desc.inputs[0]));
+    case OpKind::guard:
+      return count(desc.inputs[0]) + count(desc.inputs[1]);
     case OpKind::optimizer:
       return optimizer(desc);
     case OpKind::ema:

@@ -30,7 +30,10 @@ struct AttrText {
   Direction direction;
 
   std::string operator()(const NoAttrs&) const { return {}; }
-  std::string operator()(const EmaAttrs& a) const { return flag(a.advance, "advance"); }
+  std::string operator()(const GuardAttrs& a) const { return flag(a.statistics, "statistics"); }
+  std::string operator()(const EmaAttrs& a) const {
+    return flag(a.guarded, "guarded") + flag(a.advance, "advance");
+  }
   std::string operator()(const InputBatchAttrs& a) const {
     std::string text = fmt::format(" mean {} stddev {}", a.mean, a.stddev);
     if (a.augment.enabled())
@@ -76,7 +79,8 @@ struct AttrText {
     if (a.slots() == 2) text += fmt::format(" beta {},{} epsilon {}", a.beta1, a.beta2, a.epsilon);
     if (a.weight_decay != 0) text += fmt::format(" weight_decay {}", a.weight_decay);
     if (a.clip_norm != 0) text += fmt::format(" clip_norm {}", a.clip_norm);
-    return text + fmt::format(" segments {}", a.segments.size()) + flag(a.advance, "advance");
+    return text + fmt::format(" segments {}", a.segments.size()) + flag(a.guarded, "guarded") +
+           flag(a.advance, "advance");
   }
 
  private:

@@ -33,6 +33,8 @@ const char* to_string(OpKind kind) noexcept {
       return "softmax_xent";
     case OpKind::metrics:
       return "metrics";
+    case OpKind::guard:
+      return "guard";
     case OpKind::optimizer:
       return "optimizer";
     case OpKind::ema:
@@ -116,6 +118,7 @@ const std::vector<OpKey>& all_operations() {
       {OpKind::add, Direction::forward},
       {OpKind::softmax_xent, Direction::forward},
       {OpKind::metrics, Direction::forward},
+      {OpKind::guard, Direction::forward},
       {OpKind::optimizer, Direction::forward},
       {OpKind::ema, Direction::forward},
   };

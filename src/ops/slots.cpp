@@ -147,6 +147,18 @@ SlotLists metrics(const OpDesc& desc) {
           List().add("metrics", SlotType::f64)};
 }
 
+SlotLists guard(const OpDesc& desc) {
+  const bool statistics = attributes<GuardAttrs>(desc).statistics;
+  const auto state = [&](List list) -> List {
+    return list.add("metrics", SlotType::f64)
+        .add("kept_metrics", SlotType::f64)
+        .add("guard", SlotType::f64)
+        .when(statistics, "running", SlotType::f32)
+        .when(statistics, "kept_running", SlotType::f32);
+  };
+  return {state(List().f32("loss").f32("grads")), state(List())};
+}
+
 SlotLists optimizer(const OpDesc& desc) {
   const auto& attrs = attributes<OptimizerAttrs>(desc);
   const int state = attrs.slots();
@@ -156,6 +168,7 @@ SlotLists optimizer(const OpDesc& desc) {
               .f32("params")
               .when(state >= 1, "slot1", SlotType::f32)
               .when(state >= 2, "slot2", SlotType::f32)
+              .when(attrs.guarded, "guard", SlotType::f64)
               .when(attrs.advance, "steps", SlotType::steps),
           List()
               .f32("params")
@@ -165,10 +178,14 @@ SlotLists optimizer(const OpDesc& desc) {
 }
 
 SlotLists ema(const OpDesc& desc) {
-  const bool advance = attributes<EmaAttrs>(desc).advance;
-  return {
-      List().add("step", SlotType::step).f32("values").f32("average").when(advance, "steps", SlotType::steps),
-      List().f32("average").when(advance, "step", SlotType::step)};
+  const auto& attrs = attributes<EmaAttrs>(desc);
+  return {List()
+              .add("step", SlotType::step)
+              .f32("values")
+              .f32("average")
+              .when(attrs.guarded, "guard", SlotType::f64)
+              .when(attrs.advance, "steps", SlotType::steps),
+          List().f32("average").when(attrs.advance, "step", SlotType::step)};
 }
 
 }  // namespace
@@ -202,6 +219,8 @@ SlotLists slots_of(const OpDesc& desc) {
       return softmax_xent(desc);
     case OpKind::metrics:
       return metrics(desc);
+    case OpKind::guard:
+      return guard(desc);
     case OpKind::optimizer:
       return optimizer(desc);
     case OpKind::ema:

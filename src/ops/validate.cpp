@@ -311,10 +311,24 @@ void metrics(const OpDesc&, const Operands& operands) {
   operands.expect("metrics", {sizeof(Metrics) / sizeof(double)});
 }
 
+const Shape kGuardShape{sizeof(StepGuard) / sizeof(double)};
+
+void guard(const OpDesc& desc, const Operands& operands) {
+  operands.shape("loss", 1);
+  operands.shape("grads", 1);
+  for (const char* name : {"metrics", "kept_metrics"})
+    operands.expect(name, {sizeof(Metrics) / sizeof(double)});
+  operands.expect("guard", kGuardShape);
+  if (!desc.as<GuardAttrs>().statistics) return;
+  const Shape& running = operands.shape("running", 1);
+  for (const char* name : {"running", "kept_running"}) operands.expect(name, running);
+}
+
 void optimizer(const OpDesc& desc, const Operands& operands) {
   const auto& attrs = desc.as<OptimizerAttrs>();
   const Shape& params = operands.shape("params", 1);
   for (const char* name : {"grads", "params", "slot1", "slot2"}) operands.expect(name, params);
+  operands.expect("guard", kGuardShape);
   operands.require(attrs.momentum >= 0 && attrs.momentum < 1, "momentum must be in [0, 1), got {}",
                    attrs.momentum);
   operands.require(attrs.beta1 >= 0 && attrs.beta1 < 1, "beta1 must be in [0, 1), got {}", attrs.beta1);
@@ -338,6 +352,7 @@ void optimizer(const OpDesc& desc, const Operands& operands) {
 
 void ema(const OpDesc&, const Operands& operands) {
   operands.expect("average", operands.shape("values", 1));
+  operands.expect("guard", kGuardShape);
 }
 
 }  // namespace
@@ -368,6 +383,8 @@ void validate(const OpDesc& desc) {
       return softmax_xent(desc, operands);
     case OpKind::metrics:
       return metrics(desc, operands);
+    case OpKind::guard:
+      return guard(desc, operands);
     case OpKind::optimizer:
       return optimizer(desc, operands);
     case OpKind::ema:

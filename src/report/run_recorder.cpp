@@ -80,6 +80,7 @@ void RunRecorder::epoch(const EpochResult& result, const Checkpoint& checkpoint)
   if (result.validation_accuracy) scalar("epoch/accuracy/validation", *result.validation_accuracy);
   scalar("epoch/learning_rate", result.learning_rate);
   scalar("epoch/images_per_second", result.images_per_second);
+  if (result.skipped > 0) scalar("epoch/skipped_steps", static_cast<double>(result.skipped));
   for (const WeightTensor& tensor : weight_layout(checkpoint.spec).tensors)
     events_.histogram(tensor.name,
                       std::span(checkpoint.weights)

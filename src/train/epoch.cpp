@@ -52,12 +52,20 @@ void Trainer::begin_epoch() {
   Device& device = session_.device();
   const Stream stream = device.stream();
   const EpochTable table = tables(state_.epoch);
-  *table.sums = state_.sums;
+  const auto in_a_row = static_cast<double>(state_.skipped_in_a_row);
+  *table.sums = {state_.sums, {0, static_cast<double>(state_.skipped), in_a_row, in_a_row}};
   device.copy_to_device(order_.data(), table.order.data(), order_.size(), stream);
   device.copy_to_device(steps_.data(), table.steps.data(), steps_.size(), stream);
   device.copy_to_device(step_.data(), &table.steps[static_cast<std::size_t>(state_.step_in_epoch)],
                         sizeof(StepScalars), stream);
-  device.copy_to_device(metrics_.data(), table.sums, sizeof(Metrics), stream);
+  device.copy_to_device(sums_.data(), table.sums, sums_.size(), stream);
+  if (run_.skip_nonfinite) {
+    const auto* weights = static_cast<const std::byte*>(session_.weights_address());
+    const auto running = static_cast<std::size_t>(session_.layout().trained_elements) * sizeof(float);
+    device.copy_on_device(kept_sums_.data(), sums_.data(), kept_sums_.size(), stream);
+    if (kept_running_.size() > 0)
+      device.copy_on_device(kept_running_.data(), weights + running, kept_running_.size(), stream);
+  }
   driver_->tables.copies_queued(state_.epoch, stream);
   step_ms_.reserve(step_ms_.size() + static_cast<std::size_t>(steps_per_epoch_));
 }
@@ -76,7 +84,7 @@ std::int64_t Trainer::queue_stretch(std::int64_t from) {
     watch_(executor, first);
   else
     executor.repeat(steps);
-  driver_->in_flight.push(steps, metrics_.data());
+  driver_->in_flight.push(steps, sums_.data());
   return steps;
 }
 
@@ -93,11 +101,22 @@ bool Trainer::at_window(std::int64_t step_in_epoch) {
 }
 
 /// Accounts for steps that are done.
-void Trainer::take(const Metrics& sums, std::int64_t steps) {
+void Trainer::take(const SumsSoFar& sums, std::int64_t steps, TrainObserver& observer) {
   state_.step_in_epoch += steps;
   state_.step += steps;
-  state_.sums = sums;
-  if (sums.nonfinite > 0)
+  state_.sums = sums.metrics;
+  const auto skipped = static_cast<std::int64_t>(sums.guard.skipped);
+  if (skipped > state_.skipped)
+    observer.on_skipped({state_.epoch + 1, state_.step_in_epoch, skipped - state_.skipped, skipped});
+  state_.skipped = skipped;
+  state_.skipped_in_a_row = static_cast<std::int64_t>(sums.guard.in_a_row);
+  if (sums.guard.longest_row >= static_cast<double>(kMostSkippedInARow))
+    fail_check(
+        "epoch {}, step {}: {} steps in a row had a loss or gradients that are not finite and were skipped: "
+        "lower "
+        "--lr or set --clip-norm; checkpoints saved before are as they were",
+        state_.epoch + 1, state_.step_in_epoch, sums.guard.longest_row);
+  if (sums.metrics.nonfinite > 0)
     fail_check(
         "epoch {}, step {}: the loss is not finite: lower --lr or set --clip-norm; checkpoints saved before "
         "are as "
@@ -114,6 +133,7 @@ bool Trainer::train_epoch(TrainObserver& observer) {
   StretchQueue& in_flight = driver_->in_flight;
   auto last_done = start, last_report = start;
   std::int64_t queued = first;
+  skipped_before_ = state_.skipped;
   bool stopped = false;
   try {
     begin_epoch();
@@ -126,13 +146,13 @@ bool Trainer::train_epoch(TrainObserver& observer) {
       // While the device works.
       if (session_.device().asynchronous() && state_.epoch + 1 < epochs) tables(state_.epoch + 1);
       const auto [steps, sums] = in_flight.pop();
-      take(sums, steps);
+      take(sums, steps, observer);
       const auto now = Clock::now();
       const double seconds = seconds_between(last_done, now);
       driver_->pace.took(steps, seconds);
       step_ms_.push_back(static_cast<float>(seconds * 1e3 / static_cast<double>(steps)));
       last_done = now;
-      if (seconds_between(last_report, now) < kProgressSeconds) continue;
+      if (seconds_between(last_report, now) < kProgressSeconds || state_.sums.count == 0) continue;
       last_report = now;
       report(observer, seconds_between(start, now), state_.step_in_epoch - first,
              images_until(state_.step_in_epoch) - images_until(first));
@@ -176,6 +196,7 @@ void Trainer::finish_epoch(TrainObserver& observer, double seconds, std::int64_t
   result.learning_rate = static_cast<double>(scalars(state_.epoch, steps_per_epoch_ - 1).learning_rate);
   result.seconds = seconds;
   result.images_per_second = static_cast<double>(images) / seconds;
+  result.skipped = state_.skipped - skipped_before_;
   ++state_.epoch;
   state_.step_in_epoch = 0;
   state_.sums = {};

@@ -13,11 +13,17 @@
 
 namespace quern {
 
+/// What a step adds to, one behind the other in device memory and in host memory.
+struct SumsSoFar {
+  Metrics metrics;
+  StepGuard guard;  ///< stays as it is where no step may be skipped
+};
+
 /// The tables of one epoch in host memory.
 struct EpochTable {
   std::span<std::uint32_t> order;  ///< [images]
   std::span<StepScalars> steps;    ///< [steps]
-  Metrics* sums = nullptr;
+  SumsSoFar* sums = nullptr;
 };
 
 class EpochTables {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kCsvHeader =
     "epoch,step,train_loss,train_accuracy,validation_loss,validation_accuracy,learning_rate,seconds,images_"
-    "per_second\n";
+    "per_second,skipped_steps\n";
 
 void make_folders(const fs::path& path) {
   std::error_code error;
@@ -75,10 +75,10 @@ std::string csv_row(const EpochResult& result) {
   const auto optional = [](const std::optional<double>& value) {
     return value ? fmt::format("{}", *value) : "";
   };
-  return fmt::format("{},{},{},{},{},{},{},{:.4f},{:.1f}\n", result.epoch, result.step, result.train_loss,
+  return fmt::format("{},{},{},{},{},{},{},{:.4f},{:.1f},{}\n", result.epoch, result.step, result.train_loss,
                      result.train_accuracy, optional(result.validation_loss),
                      optional(result.validation_accuracy), static_cast<float>(result.learning_rate),
-                     result.seconds, result.images_per_second);
+                     result.seconds, result.images_per_second, result.skipped);
 }
 
 /// The lines whose epoch is at most `epoch`; a line that a killed process left half-written has none.
@@ -196,7 +196,8 @@ nlohmann::json to_json(const EpochResult& result) {
                          {"train_accuracy", result.train_accuracy},
                          {"learning_rate", result.learning_rate},
                          {"seconds", result.seconds},
-                         {"images_per_second", result.images_per_second}};
+                         {"images_per_second", result.images_per_second},
+                         {"skipped_steps", result.skipped}};
   if (result.validation_loss) json["validation_loss"] = *result.validation_loss;
   if (result.validation_accuracy) json["validation_accuracy"] = *result.validation_accuracy;
   return json;

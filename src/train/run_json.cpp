@@ -23,6 +23,11 @@ std::vector<std::string> texts(JsonReader& reader, const char* key) {
 
 }  // namespace
 
+bool parse_on_nan(std::string_view text, std::string_view where) {
+  if (text != "stop" && text != "skip") fail_input("{} {}: use stop or skip", where, text);
+  return text == "skip";
+}
+
 nlohmann::json to_json(const RunSettings& run) {
   const DataFingerprint& data = run.fingerprint;
   return {{"seed", run.seed},
@@ -38,6 +43,7 @@ nlohmann::json to_json(const RunSettings& run) {
           {"limit_train", run.limit_train},
           {"limit_test", run.limit_test},
           {"early_stop", run.early_stop},
+          {"on_nan", run.skip_nonfinite ? "skip" : "stop"},
           {"device", run.device},
           {"threads", run.threads},
           {"precision", run.precision},
@@ -55,6 +61,8 @@ nlohmann::json to_json(const TrainState& state) {
                            {"correct", state.sums.correct},
                            {"count", state.sums.count},
                            {"nonfinite", state.sums.nonfinite}}},
+                         {"skipped", state.skipped},
+                         {"skipped_in_a_row", state.skipped_in_a_row},
                          {"best_epoch", state.best_epoch},
                          {"best_accuracy", state.best_accuracy},
                          {"epochs_since_lowest", state.epochs_since_lowest},
@@ -82,6 +90,7 @@ RunSettings parse_run_settings(std::string_view text, const std::string& where) 
   run.limit_train = reader.integer("limit_train", 0, kMany);
   run.limit_test = reader.integer("limit_test", 0, kMany);
   run.early_stop = static_cast<int>(reader.integer("early_stop", 0, 1'000'000));
+  if (reader.has("on_nan")) run.skip_nonfinite = parse_on_nan(reader.string("on_nan"), where + ": on_nan");
   run.device = reader.string("device");
   run.threads = static_cast<int>(reader.integer("threads", 0, 1'000'000));
   run.precision = reader.string("precision");
@@ -106,6 +115,8 @@ TrainState parse_train_state(std::string_view text, const std::string& where) {
   state.sums.count = sums.number("count", 0, kHuge);
   state.sums.nonfinite = sums.number("nonfinite", 0, kHuge);
   sums.finish();
+  if (reader.has("skipped")) state.skipped = reader.integer("skipped", 0, kMany);
+  if (reader.has("skipped_in_a_row")) state.skipped_in_a_row = reader.integer("skipped_in_a_row", 0, kMany);
   state.best_epoch = reader.integer("best_epoch", 0, kMany);
   state.best_accuracy = reader.number("best_accuracy", 0, 1);
   if (reader.has("lowest_loss")) state.lowest_loss = reader.number("lowest_loss", -kHuge, kHuge);

@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "quern/device.hpp"
-#include "quern/op.hpp"
+#include "train/epoch_tables.hpp"
 
 namespace quern {
 
@@ -40,7 +40,7 @@ class Pace {
 class StretchQueue {
  public:
   explicit StretchQueue(Device& device) : device_(&device), depth_(device.asynchronous() ? kDepth : 1) {
-    for (Place& place : places_) place = {HostBuffer(device, sizeof(Metrics)), device.make_event(), 0};
+    for (Place& place : places_) place = {HostBuffer(device, sizeof(SumsSoFar)), device.make_event(), 0};
   }
 
   bool empty() const noexcept { return count_ == 0; }
@@ -48,14 +48,14 @@ class StretchQueue {
   /// Marks the end of `steps` steps just queued. `sums` are the device's.
   void push(std::int64_t steps, const void* sums) {
     Place& place = places_[(first_ + count_) % kDepth];
-    device_->copy_to_host(place.sums.bytes(), sums, sizeof(Metrics), device_->stream());
+    device_->copy_to_host(place.sums.bytes(), sums, sizeof(SumsSoFar), device_->stream());
     place.done->record(device_->stream());
     place.steps = steps;
     ++count_;
   }
   struct Done {
     std::int64_t steps;
-    Metrics sums;
+    SumsSoFar sums;
   };
   /// Waits for the oldest.
   Done pop() {
@@ -63,7 +63,7 @@ class StretchQueue {
     place.done->wait();
     first_ = (first_ + 1) % kDepth;
     --count_;
-    return {place.steps, *place.sums.as<Metrics>()};
+    return {place.steps, *place.sums.as<SumsSoFar>()};
   }
   /// Before the memory that queued work uses goes away. Errors have been reported, or are about to be.
   void abandon() noexcept {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "quern/error.hpp"
 #include "train/driver.hpp"
@@ -67,14 +68,14 @@ void Trainer::prepare(const DeviceImages& images) {
   gradients_ = zeros(trained);
   if (slots_of(recipe.optimizer) >= 1) slot1_ = zeros(trained);
   if (slots_of(recipe.optimizer) >= 2) slot2_ = zeros(trained);
-  metrics_ = zeros(sizeof(Metrics));
+  sums_ = zeros(sizeof(SumsSoFar));
   order_ = zeros(partition_.train.size() * sizeof(std::uint32_t));
   steps_ = zeros(static_cast<std::size_t>(steps_per_epoch_) * sizeof(StepScalars));
   step_ = zeros(sizeof(StepScalars));
 
   Bindings bindings{{names::kWeights, session_.weights_address()},
                     {names::kGradients, gradients_.data()},
-                    {names::kMetrics, metrics_.data()},
+                    {names::kMetrics, sums_.data()},
                     {names::kImages, images.pixels()},
                     {names::kLabels, images.labels()},
                     {names::kOrder, order_.data()},
@@ -83,9 +84,18 @@ void Trainer::prepare(const DeviceImages& images) {
   if (slot1_) bindings[names::kSlot1] = slot1_.data();
   if (slot2_) bindings[names::kSlot2] = slot2_.data();
   if (recipe.ema_decay > 0) bindings[names::kEma] = session_.average_address();
+  if (run_.skip_nonfinite) {
+    const std::int64_t running = session_.layout().total_elements - session_.layout().trained_elements;
+    kept_sums_ = zeros(sizeof(Metrics));
+    kept_running_ = zeros(static_cast<std::size_t>(running) * sizeof(float));
+    bindings[names::kGuard] = sums_.bytes() + offsetof(SumsSoFar, guard);
+    bindings[names::kKeptMetrics] = kept_sums_.data();
+    bindings[names::kKeptRunning] = kept_running_.data();
+  }
 
   GraphOptions options;
   options.training = true;
+  options.skip_nonfinite = run_.skip_nonfinite;
   options.dataset_images = images.host().count;
   options.order_length = training_images();
   options.steps = steps_per_epoch_;

@@ -146,6 +146,14 @@ std::vector<Mutant> mutants() {
       {"optimizer_forgets_clipping", {OpKind::optimizer, kF}, "_clip0.5", 60, altering<Opt>([](auto& a) {
          a.clip_norm = 0;
        })},
+      {"optimizer_forgets_the_guard", {OpKind::optimizer, kF}, "_guarded_nan", 5, altering<Opt>([](auto& a) {
+         a.guarded = false;
+       })},
+      {"guard_forgets_the_last_gradient",
+       {OpKind::guard, kF},
+       "_t1_",
+       1,
+       [](OpDesc& desc) { desc.inputs[1].shape = Shape{desc.inputs[1].shape[0] / 2 * 2}; }},
       {"optimizer_forgets_the_last_tensor",
        {OpKind::optimizer, kF},
        "/sgd_odd",

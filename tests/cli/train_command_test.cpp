@@ -21,7 +21,7 @@ TEST_F(TrainCommand, EndsWithOneJsonObject) {
   for (const char* key :
        {"model", "device", "seed", "epochs", "batch_size", "train_seconds", "ms_per_step",
         "ms_per_step_median", "images_per_second", "test_accuracy", "test_loss", "checkpoint", "parameters",
-        "weights_hash", "quern_version", "startup_seconds", "best_epoch"})
+        "weights_hash", "quern_version", "startup_seconds", "best_epoch", "on_nan", "skipped_steps"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["model"], "small");
   EXPECT_EQ(json["device"], "cpu");
@@ -50,6 +50,20 @@ TEST_F(TrainCommand, LeavesARunFolder) {
   EXPECT_EQ(config["run"]["validation"], 40);
   const std::string csv = test::read_text(runs[0] / "metrics.csv");
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 4);
+}
+
+TEST_F(TrainCommand, SkipsWhatIsNotFiniteButNotForEver) {
+  const test::Outcome stopped = quern(train({"--lr", "1e30", "--run-dir", "stopped"}));
+  EXPECT_EQ(stopped.status, 1);
+  EXPECT_THAT(stopped.err, HasSubstr("written by"));
+  const test::Outcome skipped = quern(train({"--lr", "1e30", "--on-nan", "skip", "--run-dir", "skipped"}));
+  EXPECT_EQ(skipped.status, 1);
+  EXPECT_THAT(skipped.out, HasSubstr("whose loss or gradients are not finite was skipped"));
+  EXPECT_THAT(skipped.err, HasSubstr("10 steps in a row"));
+  EXPECT_EQ(quern(train({"--on-nan", "shrug"})).status, 2);
+  const nlohmann::json good = train_json({"--on-nan", "skip", "--run-dir", "good"});
+  EXPECT_EQ(good["on_nan"], "skip");
+  EXPECT_EQ(good["skipped_steps"], 0);
 }
 
 TEST_F(TrainCommand, NoSaveLeavesNothing) {

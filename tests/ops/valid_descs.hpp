@@ -126,8 +126,22 @@ inline OpDesc metrics_desc() {
           {sums}};
 }
 
+inline TensorDesc guard_state_desc() {
+  return {DType::f64, {4}};
+}
+
+inline OpDesc guard_desc() {
+  const TensorDesc four = guard_state_desc(), running = f32({6});
+  const std::vector<TensorDesc> state{four, four, four, running, running};
+  OpDesc desc{{OpKind::guard, Direction::forward}, GuardAttrs{true}, {f32({5}), f32({100})}, state};
+  desc.inputs.insert(desc.inputs.end(), state.begin(), state.end());
+  return desc;
+}
+
+/// With `advance` also guarded.
 inline OpDesc optimizer_desc(OptimizerKind kind, bool advance = false) {
   OptimizerAttrs attrs;
+  attrs.guarded = advance;
   attrs.advance = advance;
   attrs.kind = kind;
   attrs.segments = {{.offset = 0, .elements = 40}, {.offset = 64, .elements = 36, .decay = false}};
@@ -138,6 +152,7 @@ inline OpDesc optimizer_desc(OptimizerKind kind, bool advance = false) {
     desc.outputs.push_back(flat);
   }
   if (advance) {
+    desc.inputs.push_back(guard_state_desc());
     desc.inputs.push_back(steps_desc());
     desc.outputs.push_back(step_desc());
   }
@@ -146,8 +161,10 @@ inline OpDesc optimizer_desc(OptimizerKind kind, bool advance = false) {
 
 inline OpDesc ema_desc(bool advance = false) {
   const TensorDesc flat = f32({100});
-  OpDesc desc{{OpKind::ema, Direction::forward}, EmaAttrs{advance}, {step_desc(), flat, flat}, {flat}};
+  OpDesc desc{
+      {OpKind::ema, Direction::forward}, EmaAttrs{advance, advance}, {step_desc(), flat, flat}, {flat}};
   if (advance) {
+    desc.inputs.push_back(guard_state_desc());
     desc.inputs.push_back(steps_desc());
     desc.outputs.push_back(step_desc());
   }
@@ -190,7 +207,7 @@ inline std::vector<OpDesc> all_valid_descs() {
     descs.push_back(global_avgpool_desc(direction));
     descs.push_back(dropout_desc(direction));
   }
-  descs.insert(descs.end(), {add_desc(), softmax_xent_desc(), metrics_desc(), ema_desc()});
+  descs.insert(descs.end(), {add_desc(), softmax_xent_desc(), metrics_desc(), guard_desc(), ema_desc()});
   descs.insert(descs.end(),
                {gathering_conv2d_desc(forward), gathering_conv2d_desc(Direction::backward_weights),
                 gathering_softmax_xent_desc()});

@@ -84,6 +84,8 @@ bool free_extent(const OpDesc& desc, bool output, std::size_t slot, int axis) {
       return desc.op.direction == Direction::forward && (axis == 1 || axis == 2);
     case OpKind::metrics:
       return slot == 1 && axis == 1;  // classes
+    case OpKind::guard:
+      return slot < 2;  // samples and parameters of the model
     case OpKind::optimizer:
     case OpKind::ema:
       return desc.inputs[slot].dtype == DType::u8 && slot > 0 && axis == 0;  // steps of an epoch

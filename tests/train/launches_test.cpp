@@ -45,6 +45,8 @@ TEST(Launches, AStepOfSeedBnIsWithinItsBudget) {
         const Plan plan = plan_of(spec, registry, hopper(kind), options);
         EXPECT_LE(plan.nodes.size(), static_cast<std::size_t>(kBudget)) << format_plan(plan);
         EXPECT_LE(launches(plan), kBudget) << format_plan(plan);
+        options.skip_nonfinite = true;  // which costs one
+        EXPECT_EQ(launches(plan_of(spec, registry, hopper(kind), options)), launches(plan) + 1);
         options.fuse = false;
         EXPECT_GT(launches(plan_of(spec, registry, hopper(kind), options)), kBudget);
       }

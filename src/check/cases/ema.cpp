@@ -9,6 +9,12 @@ void add_ema_cases(Table& table) {
   for (const std::int64_t steps : {1, 2, 3, 5, 938})
     for (const std::int64_t n : {1, 4099})
       table.add(fmt::format("t{}_advance{}", n, steps), ema_desc(n, {true}, steps));
+  for (const bool advance : {false, true})
+    for (const std::int64_t n : {1, 4099})
+      for (const Flavor flavor : {Flavor::plain, Flavor::nan})
+        table.add(fmt::format("t{}_guarded{}{}", n, advance ? "_advance3" : "",
+                              flavor == Flavor::nan ? "_nan" : ""),
+                  ema_desc(n, {advance, true}, 3), flavor);
   for (const int t : kTileSizes) table.add(fmt::format("t{}", 100 * t + 1), ema_desc(100 * t + 1));
 }
 

@@ -88,6 +88,20 @@ void add_optimizer_cases(Table& table) {
             fmt::format("{}_lenet{}_advance{}", to_string(attrs.kind), clip > 0 ? "_clip0.5" : "", steps),
             optimizer_desc(elements, laid_out, steps));
       }
+    // Steps that the guard lets pass, and others that it does not.
+    OptimizerAttrs guarded = halves;
+    guarded.guarded = true;
+    for (const bool advance : {false, true})
+      for (const float clip : {0.0f, 0.5f})
+        for (const Flavor flavor : {Flavor::plain, Flavor::nan}) {
+          guarded.advance = advance;
+          guarded.clip_norm = clip;
+          OptimizerAttrs laid_out = guarded;
+          const std::int64_t elements = lay_out(lenet, laid_out);
+          table.add(fmt::format("{}_lenet{}_guarded{}{}", to_string(attrs.kind), clip > 0 ? "_clip0.5" : "",
+                                advance ? "_advance3" : "", flavor == Flavor::nan ? "_nan" : ""),
+                    optimizer_desc(elements, laid_out, 3), flavor);
+        }
     attrs.weight_decay = 0.0625f;
     attrs.clip_norm = 0;
     for (const int t : kTileSizes) add(table, {fmt::format("t{}", t), {t}, false}, attrs);

@@ -71,6 +71,7 @@ void add_dropout_cases(Table& table);
 void add_add_cases(Table& table);
 void add_softmax_xent_cases(Table& table);
 void add_metrics_cases(Table& table);
+void add_guard_cases(Table& table);
 void add_optimizer_cases(Table& table);
 void add_ema_cases(Table& table);
 

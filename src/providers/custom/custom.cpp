@@ -43,6 +43,7 @@ void add_custom(Registry& registry) {
   add_dropout(registry);
   add_ema(registry);
   add_global_avgpool(registry);
+  add_guard(registry);
   add_input_batch(registry);
   add_maxpool2d(registry);
   add_metrics(registry);

@@ -25,6 +25,8 @@ void add_ema(Registry& registry) {
     args.values = input<float>(run, 1);
     args.average = input<float>(run, 2);
     args.updated = output<float>(run, 0);
+    const bool guarded = run.in.size() > (args.advance.count > 0 ? 4u : 3u);
+    if (guarded) args.guard = input<StepGuard>(run, 3);
     bind_advance(args.advance, run);
   };
   forward.counters = [](const EmaForwardArgs& args) -> std::size_t { return args.advance.count > 0 ? 1 : 0; };

@@ -166,6 +166,7 @@ void add_dense(Registry& registry);
 void add_dropout(Registry& registry);
 void add_ema(Registry& registry);
 void add_global_avgpool(Registry& registry);
+void add_guard(Registry& registry);
 void add_input_batch(Registry& registry);
 void add_maxpool2d(Registry& registry);
 void add_metrics(Registry& registry);

@@ -28,6 +28,7 @@ void add_optimizer(Registry& registry) {
     const int slots = args.attrs.slots();
     args.slot1 = slots >= 1 ? output<float>(run, 1) : nullptr;
     args.slot2 = slots >= 2 ? output<float>(run, 2) : nullptr;
+    if (args.attrs.guarded) args.guard = input<StepGuard>(run, 3 + static_cast<std::size_t>(slots));
     args.partial_norms = static_cast<double*>(run.workspace);
     bind_advance(args.advance, run);
   };

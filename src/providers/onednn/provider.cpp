@@ -14,6 +14,7 @@ void add_onednn(Registry& registry) {
   onednn::add_pooling(registry);
   onednn::add_pointwise(registry);
   onednn::add_loss(registry);
+  onednn::add_guard(registry);
   onednn::add_update(registry);
   add_backward_pairs(registry, Provider::onednn, DeviceKind::cpu);
 }

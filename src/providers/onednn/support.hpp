@@ -79,6 +79,7 @@ void add_batchnorm(Registry& registry);
 void add_pooling(Registry& registry);
 void add_pointwise(Registry& registry);
 void add_loss(Registry& registry);
+void add_guard(Registry& registry);
 void add_update(Registry& registry);
 void add_input_batch(Registry& registry);
 

@@ -22,6 +22,12 @@ void advance(const RunArgs& args, std::int64_t steps) {
   step = table[std::min<std::int64_t>(std::int64_t{step.index} + 1, steps - 1)];
 }
 
+/// Whether the guard, where there is one, has this step skipped. It stands before the table.
+bool skips(const RunArgs& args, bool guarded, bool advances) {
+  if (!guarded) return false;
+  return input<StepGuard>(args, args.in.size() - (advances ? 2 : 1))->skip != 0;
+}
+
 class OptimizerRun final : public Executable {
  public:
   OptimizerRun(const OpDesc& desc, int parts)
@@ -61,10 +67,12 @@ class OptimizerRun final : public Executable {
       });
       *at<double>(args.workspace, squares_[static_cast<std::size_t>(part)]) = squares;
     };
-    if (attrs_.clip_norm > 0)
-      parallel(parts_, sum_squares, apply);
-    else
-      parallel(parts_, apply);
+    if (!skips(args, attrs_.guarded, attrs_.advance)) {
+      if (attrs_.clip_norm > 0)
+        parallel(parts_, sum_squares, apply);
+      else
+        parallel(parts_, apply);
+    }
     if (steps_ > 0) advance(args, steps_);
   }
 
@@ -132,14 +140,16 @@ class EmaRun final : public Executable {
       : kernels_(kernels()),
         parts_(parts),
         elements_(desc.inputs[1].shape[0]),
+        guarded_(desc.as<EmaAttrs>().guarded),
         steps_(desc.as<EmaAttrs>().advance ? desc.inputs.back().shape[0] : 0) {}
 
   void run(const RunArgs& args) override {
     const float decay = input<StepScalars>(args, 0)->ema_decay;
-    parallel(parts_, [&](int part) {
-      const Range range = share(elements_, kGrain, part, parts_);
-      kernels_.average({input(args, 1) + range.begin, output(args, 0) + range.begin, range.size(), decay});
-    });
+    if (!skips(args, guarded_, steps_ > 0))
+      parallel(parts_, [&](int part) {
+        const Range range = share(elements_, kGrain, part, parts_);
+        kernels_.average({input(args, 1) + range.begin, output(args, 0) + range.begin, range.size(), decay});
+      });
     if (steps_ > 0) advance(args, steps_);
   }
 
@@ -147,6 +157,7 @@ class EmaRun final : public Executable {
   const Kernels& kernels_;
   int parts_;
   std::int64_t elements_;
+  bool guarded_;
   std::int64_t steps_;  // 0: does not advance
 };
 

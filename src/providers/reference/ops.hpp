@@ -33,6 +33,7 @@ template <class Real> void dropout_backward(const OpDesc& desc, const RunArgs& a
 template <class Real> void add_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void softmax_xent_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void metrics_forward(const OpDesc& desc, const RunArgs& args);
+template <class Real> void guard_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void optimizer_forward(const OpDesc& desc, const RunArgs& args);
 template <class Real> void ema_forward(const OpDesc& desc, const RunArgs& args);
 // clang-format on

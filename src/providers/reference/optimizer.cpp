@@ -61,17 +61,18 @@ void optimizer_forward(const OpDesc& desc, const RunArgs& args) {
   const View<Real> grads = operands.input(), params = operands.input();
   const View<Real> slot1 = operands.input_if(attrs.slots() >= 1),
                    slot2 = operands.input_if(attrs.slots() >= 2);
+  const bool skip = attrs.guarded && operands.template raw_input<StepGuard>()->skip != 0;
   const View<Real> new_params = operands.output();
   const View<Real> new_slot1 = operands.output_if(attrs.slots() >= 1);
   const View<Real> new_slot2 = operands.output_if(attrs.slots() >= 2);
 
-  const double clip = clip_factor(attrs, grads);
+  const double clip = skip ? 0 : clip_factor(attrs, grads);
   for (const ParamSegment& segment : attrs.segments) {
     const double decay = segment.decay ? double(attrs.weight_decay) : 0.0;
 #pragma omp parallel for schedule(static)
     for (Index i = segment.offset; i < segment.offset + segment.elements; ++i) {
       const Parameter old{params[i], slot1 ? slot1[i] : 0.0, slot2 ? slot2[i] : 0.0};
-      const Parameter now = update(attrs, step, decay, old, grads[i] * clip);
+      const Parameter now = skip ? old : update(attrs, step, decay, old, grads[i] * clip);
       new_params[i] = now.p;
       if (new_slot1) new_slot1[i] = now.slot1;
       if (new_slot2) new_slot2[i] = now.slot2;

@@ -41,6 +41,7 @@ constexpr Entry kEntries[] = {
     {{OpKind::add, Direction::forward}, add_forward<Real>},
     {{OpKind::softmax_xent, Direction::forward}, softmax_xent_forward<Real>},
     {{OpKind::metrics, Direction::forward}, metrics_forward<Real>},
+    {{OpKind::guard, Direction::forward}, guard_forward<Real>},
     {{OpKind::optimizer, Direction::forward}, optimizer_forward<Real>},
     {{OpKind::ema, Direction::forward}, ema_forward<Real>},
 };
