@@ -57,11 +57,17 @@ class RunObserver final : public TrainObserver {
         one ? "was" : "were", skipped.total, rest));
   }
   bool stop_requested() override {
-    if (startup_seconds_ < 0) startup_seconds_ = seconds_since_start();
+    if (startup_seconds_ < 0)
+      startup_seconds_ = seconds_since_start();
+    else if (!first_step_seconds_)
+      first_step_seconds_ = seconds_since_start();
     return InterruptGuard::caught() != 0;
   }
   /// From the start of the process to its first step; 0 if it made none.
   double startup_seconds() const { return std::max(0.0, startup_seconds_); }
+  /// From the start of the process to the end of its first step, where the device works while it is waited
+  /// for and there was a second step.
+  std::optional<double> first_step_seconds() const { return first_step_seconds_; }
   /// What the last epoch left; none before its end, or when nothing is saved.
   const std::optional<Checkpoint>& last_good() const { return last_good_; }
 
@@ -85,6 +91,7 @@ class RunObserver final : public TrainObserver {
   std::optional<RunRecorder> recorder_;
   std::optional<Checkpoint> last_good_;
   double startup_seconds_ = -1;
+  std::optional<double> first_step_seconds_;
   static constexpr int kSkipLines = 5;
   int told_of_skips_ = 0;
 };
@@ -133,6 +140,9 @@ class TrainRun {
     nlohmann::json result = describe(trainer, reason);
     if (check) result["check"] = check->json();
     result["startup_seconds"] = observer.startup_seconds();
+    const std::optional<double> first = observer.first_step_seconds();
+    if (first && session_.device().info().kind != DeviceKind::cuda) result["first_step_seconds"] = *first;
+    result["peak_rss_mib"] = peak_rss_mib();
     const int status =
         reason == StopReason::requested ? report_interruption(trainer) : report_test(trainer, result);
     if (json_output_) fmt::print("{}\n", result.dump());
@@ -261,6 +271,7 @@ class TrainRun {
                            {"device", session_.device_name()},
                            {"device_name", session_.device().info().name},
                            {"threads", session_.device().info().threads},
+                           {"precision", to_string(session_.precision())},
                            {"data", request_.run.data},
                            {"seed", request_.run.seed},
                            {"epochs", request_.spec.recipe.epochs},

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 
 namespace quern::cli {
 namespace {
@@ -36,7 +40,28 @@ const std::vector<std::string>& command_line() {
 }
 
 double seconds_since_start() {
+  std::ifstream file("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  // The second field is the program's name, which may hold anything; the 22nd is the start, in clock ticks.
+  text.erase(0, std::min(text.size(), text.rfind(')') + 1));
+  std::istringstream fields(text);
+  std::string skipped;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  double ticks = 0;
+  timespec now{};
+  if (fields >> ticks && clock_gettime(CLOCK_BOOTTIME, &now) == 0)
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) -
+           ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - invocation().start).count();
+}
+
+double peak_rss_mib() {
+  std::ifstream file("/proc/self/status");
+  std::string word;
+  double kib = 0;
+  while (file >> word)
+    if (word == "VmHWM:" && file >> kib) return kib / 1024;
+  return 0;
 }
 
 bool stdout_is_terminal() {

@@ -18,10 +18,27 @@ class TrainCommand : public test::Cli {
 
 TEST_F(TrainCommand, EndsWithOneJsonObject) {
   const nlohmann::json json = train_json({"--run-dir", "run", "--validation", "40", "--seed", "5"});
-  for (const char* key :
-       {"model", "device", "seed", "epochs", "batch_size", "train_seconds", "ms_per_step",
-        "ms_per_step_median", "images_per_second", "test_accuracy", "test_loss", "checkpoint", "parameters",
-        "weights_hash", "quern_version", "startup_seconds", "best_epoch", "on_nan", "skipped_steps"})
+  for (const char* key : {"model",
+                          "device",
+                          "seed",
+                          "epochs",
+                          "batch_size",
+                          "train_seconds",
+                          "ms_per_step",
+                          "ms_per_step_median",
+                          "images_per_second",
+                          "test_accuracy",
+                          "test_loss",
+                          "checkpoint",
+                          "parameters",
+                          "weights_hash",
+                          "quern_version",
+                          "startup_seconds",
+                          "peak_rss_mib",
+                          "precision",
+                          "best_epoch",
+                          "on_nan",
+                          "skipped_steps"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["model"], "small");
   EXPECT_EQ(json["device"], "cpu");
