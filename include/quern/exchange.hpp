@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "quern/model_spec.hpp"
+#include "quern/safetensors.hpp"
 
 namespace quern {
 
@@ -60,6 +61,9 @@ struct ImportOptions {
 /// weight_layout(spec). PyTorch's `num_batches_tracked` is ignored. Throws an input error that names the
 /// tensors that are missing, left over, of another shape or not finite.
 std::vector<float> import_weights(const std::filesystem::path& path, const ModelSpec& spec,
+                                  const ImportOptions& options = {});
+/// The same of a file that was read already.
+std::vector<float> import_weights(const SafetensorsFile& file, const ModelSpec& spec,
                                   const ImportOptions& options = {});
 
 }  // namespace quern

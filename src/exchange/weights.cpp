@@ -10,7 +10,6 @@
 #include "io/text.hpp"
 #include "quern/error.hpp"
 #include "quern/exchange.hpp"
-#include "quern/safetensors.hpp"
 #include "quern/version.hpp"
 
 namespace quern {
@@ -97,7 +96,11 @@ void export_weights(const std::filesystem::path& path, const ModelSpec& spec, st
 
 std::vector<float> import_weights(const std::filesystem::path& path, const ModelSpec& spec,
                                   const ImportOptions& options) {
-  const SafetensorsFile file = SafetensorsFile::load(path);
+  return import_weights(SafetensorsFile::load(path), spec, options);
+}
+
+std::vector<float> import_weights(const SafetensorsFile& file, const ModelSpec& spec,
+                                  const ImportOptions& options) {
   std::map<std::string, std::pair<std::string, const StoredTensor*>> given;  // by the name after renaming
   bool slashes = false;
   for (const auto& [name, tensor] : file.tensors()) {

@@ -120,4 +120,18 @@ nlohmann::json parse_json(std::string_view text, const std::string& where) {
   }
 }
 
+std::string clean_message(std::string_view message) {
+  constexpr std::size_t kMost = 800;
+  std::string clean;
+  for (const char c : message) {
+    const auto code = static_cast<unsigned char>(c);
+    if (clean.size() >= kMost) return clean + "...";
+    if (code < 0x20 || code == 0x7F)
+      clean += fmt::format("\\x{:02x}", code);
+    else
+      clean += c;
+  }
+  return clean;
+}
+
 }  // namespace quern

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "quern/error.hpp"
+
 namespace quern {
 
 class JsonReader {
@@ -43,6 +45,18 @@ class JsonReader {
   std::vector<std::string> known_;
 };
 
+/// Calls parse() and makes the message of an input error fit to be shown: one line of at most some hundred
+/// characters, whatever the text that it repeats; control characters, which could forge lines or drive a
+/// terminal, become \xNN.
+std::string clean_message(std::string_view message);
+template <class Parse>
+auto with_clean_messages(const Parse& parse) {
+  try {
+    return parse();
+  } catch (const Error& error) {
+    throw Error(error.kind(), clean_message(error.what()));
+  }
+}
 /// Parses text; a syntax error is an input error with line and column. Nesting is limited.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 

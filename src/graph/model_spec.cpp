@@ -265,9 +265,7 @@ std::string read_file(const std::filesystem::path& path) {
   return std::move(text).str();
 }
 
-}  // namespace
-
-ModelSpec parse_model_spec(std::string_view json_text, const std::string& where) {
+ModelSpec read_model_spec(std::string_view json_text, const std::string& where) {
   const nlohmann::json json = parse_json(json_text, where);
   JsonReader reader(json, where);
   ModelSpec spec;
@@ -309,6 +307,12 @@ ModelSpec parse_model_spec(std::string_view json_text, const std::string& where)
     throw Error(error.kind(), fmt::format("{}: {}", where, error.what()));
   }
   return spec;
+}
+
+}  // namespace
+
+ModelSpec parse_model_spec(std::string_view json_text, const std::string& where) {
+  return with_clean_messages([&] { return read_model_spec(json_text, where); });
 }
 
 nlohmann::json to_json(const ModelSpec& spec) {

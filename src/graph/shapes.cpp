@@ -50,7 +50,7 @@ Shape layer_output(const LayerSpec& layer, const std::map<std::string, Shape>& s
       return windowed(layer.units);
     case OpKind::maxpool2d:
       need_image();
-      if (layer.kernel_h * layer.kernel_w > 256) fail("windows have at most 256 elements");
+      if (std::int64_t{layer.kernel_h} * layer.kernel_w > 256) fail("windows have at most 256 elements");
       [[fallthrough]];
     case OpKind::avgpool2d: {
       need_image();
@@ -107,10 +107,13 @@ Window resolve_window(const LayerSpec& layer, const Shape& input) {
 
 std::map<std::string, Shape> infer_shapes(const ModelSpec& spec) {
   std::map<std::string, Shape> shapes{{"input", Shape{1, spec.height, spec.width, spec.channels}}};
+  // One image's activation must stay addressable with room for a batch; this is far above any real model.
+  constexpr std::int64_t kMost = std::int64_t{1} << 28;
+  if (shapes.at("input").elements() > kMost)
+    fail_input("an input of {} is larger than this engine takes", to_string(shapes.at("input")));
   for (const LayerSpec& layer : spec.layers) {
     const Shape shape = layer_output(layer, shapes);
-    // One image's activation must stay addressable with room for a batch; this is far above any real model.
-    if (shape.elements() > (std::int64_t{1} << 28))
+    if (shape.elements() > kMost)
       fail_input("layer '{}': an output of {} is larger than this engine takes", layer.name,
                  to_string(shape));
     shapes.emplace(layer.name, shape);

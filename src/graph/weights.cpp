@@ -10,6 +10,8 @@ namespace {
 
 // Every tensor starts on a 256-byte boundary, so that kernels may load 16 bytes at a time from any of them.
 constexpr std::int64_t kAlignment = 64;
+// Parameters of a model, far above what a device holds: sums of them and their bytes do not overflow.
+constexpr double kMostElements = 0x1p34;
 
 std::int64_t align(std::int64_t elements) {
   return (elements + kAlignment - 1) / kAlignment * kAlignment;
@@ -21,6 +23,11 @@ WeightLayout weight_layout(const ModelSpec& spec) {
   WeightLayout layout;
   const auto shapes = infer_shapes(spec);
   const auto add = [&](std::string name, Shape shape, bool trained, bool decay, Initializer initializer) {
+    double product = 1;
+    for (const std::int64_t extent : shape.extents()) product *= static_cast<double>(extent);
+    if (static_cast<double>(layout.total_elements) + product > kMostElements)
+      fail_input("model '{}': with {} of {} it has more parameters than this engine takes", spec.name, name,
+                 to_string(shape));
     WeightTensor tensor{std::move(name),
                         shape,
                         layout.total_elements,

@@ -71,7 +71,7 @@ nlohmann::json to_json(const TrainState& state) {
   return json;
 }
 
-RunSettings parse_run_settings(std::string_view text, const std::string& where) {
+static RunSettings read_run_settings(std::string_view text, const std::string& where) {
   const nlohmann::json json = parse_json(text, where);
   JsonReader reader(json, where);
   RunSettings run;
@@ -102,7 +102,7 @@ RunSettings parse_run_settings(std::string_view text, const std::string& where) 
   return run;
 }
 
-TrainState parse_train_state(std::string_view text, const std::string& where) {
+static TrainState read_train_state(std::string_view text, const std::string& where) {
   const nlohmann::json json = parse_json(text, where);
   JsonReader reader(json, where);
   TrainState state;
@@ -124,6 +124,14 @@ TrainState parse_train_state(std::string_view text, const std::string& where) {
   state.stopped_early = reader.boolean("stopped_early", false);
   reader.finish();
   return state;
+}
+
+RunSettings parse_run_settings(std::string_view text, const std::string& where) {
+  return with_clean_messages([&] { return read_run_settings(text, where); });
+}
+
+TrainState parse_train_state(std::string_view text, const std::string& where) {
+  return with_clean_messages([&] { return read_train_state(text, where); });
 }
 
 }  // namespace quern
