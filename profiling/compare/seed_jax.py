@@ -125,7 +125,8 @@ class Training:
 def main():
     args = common.arguments(__doc__, VARIANTS)
     # XLA takes as many threads as there are processors to run on.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads] if args.device == "cpu" else range(os.cpu_count()))
+    if args.device == "cpu":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     jax.config.update("jax_platforms", args.device)
     jax.config.update("jax_default_matmul_precision", {"fp32": "highest", "tf32": "tensorfloat32"}.get(args.precision))
     images, labels = common.load(args.data)

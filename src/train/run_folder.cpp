@@ -218,6 +218,7 @@ nlohmann::json to_json(const Plan& plan) {
     nlohmann::json times = nlohmann::json::array();
     for (const auto& [name, seconds] : planned.times)
       times.push_back({{"implementation", name}, {"seconds", seconds}});
+    const OpCost least = cost(planned.desc);
     nodes.push_back({{"name", node.name},
                      {"layer", node.layer},
                      {"op", to_string(node.op)},
@@ -226,6 +227,8 @@ nlohmann::json to_json(const Plan& plan) {
                      {"refusals", std::move(refusals)},
                      {"times", std::move(times)},
                      {"launches", planned.launches},
+                     {"flops", least.flops},
+                     {"bytes", least.bytes},
                      {"inputs", operands(planned.desc.inputs)},
                      {"outputs", operands(planned.desc.outputs)}});
   }
