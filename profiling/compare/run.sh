@@ -133,7 +133,7 @@ for python in ${QUERN_COMPARE_PYTHON:-} python3 /usr/bin/python3; do
     pytorch "$python" "$version"
   fi
   version=$(version_of "$python" numpy jax || true)
-  # XLA runs convolutions inside of a loop an order of magnitude slower on a CPU: there JAX's best is a jitted step.
+  # On a CPU lax.scan over the steps took many times as long as the jitted step, which is JAX's best there.
   variants=(step)
   [[ $device == cuda ]] && variants=(scan step)
   new jax "$version" && others "JAX $version" "$python" seed_jax.py "${variants[@]}"
