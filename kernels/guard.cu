@@ -1,11 +1,10 @@
 // Judges a step by its losses and gradients, and takes back what of it cannot stay: `--on-nan skip`.
 //
 // Versions
-//   1  Up to 128 blocks look for a NaN or an infinity, each in its share; the last to arrive reads their
-//   verdicts
-//      and brings sums and running statistics in line with what is kept of them. The optimizer then reads one
-//      number. Predicted: 2 us above the launch, most of it the arrival and the last block's round trips; not
-//      measured yet.
+//   1  Up to 128 blocks look for a NaN or an infinity, each in its share; the last to arrive reads what
+//      they found and brings sums and running statistics in line with what is kept of them. The optimizer
+//      then reads one number. Predicted: 2 us above the launch, most of it the arrival and the last block's
+//      round trips; not measured yet.
 //
 // Floor: 4 bytes a parameter. The seed net with batch normalisation has 422 thousand: 1.7 MB, which the
 // backward has just written: second-level cache, below the launch. Independent of the batch.

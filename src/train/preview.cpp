@@ -81,16 +81,9 @@ class Sheet {
 TrainingView::TrainingView(const ModelSpec& spec, const Split& images, const RunSettings& run)
     : spec_(spec), images_(images), seed_(run.seed), partition_(training_partition(images, run)) {
   validate(spec.recipe);
-  if (images.height != spec.height || images.width != spec.width || images.channels != spec.channels)
-    fail_input(
-        "the training set has images of {}x{}x{}, model '{}' takes {}x{}x{}: choose another model or "
-        "another --data",
-        images.height, images.width, images.channels, spec.name, spec.height, spec.width, spec.channels);
-  const auto count = static_cast<std::int64_t>(partition_.train.size());
+  check_image_size(spec, images, "the training set");
   batch_ = spec.recipe.batch_size;
-  if (batch_ > count)
-    fail_input("batch size {} is above the {} training images: choose a smaller --batch", batch_, count);
-  steps_per_epoch_ = (count + batch_ - 1) / batch_;
+  steps_per_epoch_ = steps_in_epoch(static_cast<std::int64_t>(partition_.train.size()), batch_);
 }
 
 std::vector<float> TrainingView::image(std::uint32_t index, std::uint32_t epoch) {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "quern/error.hpp"
+#include "train/partition.hpp"
 
 namespace quern {
 
@@ -93,10 +94,7 @@ std::vector<float> Session::average() {
 }
 
 void Session::check_images(const Split& images, const char* what) const {
-  if (images.height != spec_.height || images.width != spec_.width || images.channels != spec_.channels)
-    fail_input("{} has images of {}x{}x{}, model '{}' takes {}x{}x{}: choose another model or another --data",
-               what, images.height, images.width, images.channels, spec_.name, spec_.height, spec_.width,
-               spec_.channels);
+  check_image_size(spec_, images, what);
   QUERN_REQUIRE(
       static_cast<std::int64_t>(images.labels.size()) == images.count &&
           static_cast<std::int64_t>(images.images.size()) == images.count * images.pixels_per_image(),

@@ -35,11 +35,8 @@ Trainer::Trainer(Session& session, const DeviceImages& images, RunSettings run)
   if (run_.early_stop < 0) fail_input("--early-stop {}: must not be negative", run_.early_stop);
   if (run_.early_stop > 0 && run_.validation == 0)
     fail_input("--early-stop {} needs images to watch: hold some out with --validation N", run_.early_stop);
-  if (recipe.batch_size > training_images())
-    fail_input("batch size {} is above the {} training images: choose a smaller --batch", recipe.batch_size,
-               training_images());
   batch_ = recipe.batch_size;
-  steps_per_epoch_ = (training_images() + batch_ - 1) / batch_;
+  steps_per_epoch_ = steps_in_epoch(training_images(), batch_);
 
   const DeviceInfo& info = session.device().info();
   run_.fingerprint = fingerprint(host);
