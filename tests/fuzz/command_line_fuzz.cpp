@@ -40,7 +40,6 @@ void parse_command(const std::vector<std::string>& given) {
   CLI::App app("fuzz", "quern");
   cli::set_up(app, status);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
-
     command->parse_complete_callback([] { throw Parsed(); });
   try {
     cli::check_command(app, given[0]);

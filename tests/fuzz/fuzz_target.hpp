@@ -11,6 +11,7 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quern/error.hpp"
@@ -52,6 +53,11 @@ void expect_success_or_input_error(Action action) {
 
 inline std::span<const std::byte> as_bytes(const std::uint8_t* data, std::size_t size) {
   return std::as_bytes(std::span(data, size));
+}
+
+inline Bytes text(std::string_view characters) {
+  const auto bytes = std::as_bytes(std::span(characters));
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace quern::fuzz

@@ -36,11 +36,6 @@ void read_record(std::string_view text, Parse parse) {
   });
 }
 
-fuzz::Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -57,22 +52,22 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
   run.impls = {"conv2d.forward=reference"};
   TrainState state;
   state.lowest_loss = 0.5;
-  return {bytes_of(R"({"name":"a","input":{"shape":[8,8,1],"mean":0.13,"std":0.3},"layers":[
+  return {text(R"({"name":"a","input":{"shape":[8,8,1],"mean":0.13,"std":0.3},"layers":[
 {"name":"c","op":"conv2d","filters":4,"kernel":[3,2],"stride":2,"padding":"same","groups":1,"dilation":1,"bias":false},
 {"name":"b","op":"batchnorm","momentum":0.9,"epsilon":0.001},{"name":"r","op":"relu"},
 {"name":"p","op":"maxpool2d","kernel":2},{"name":"f","op":"flatten"},{"name":"d","op":"dropout","rate":0.5},
 {"name":"l","op":"dense","units":10}],"recipe":{"epochs":2,"batch_size":16,"optimizer":"adamw","learning_rate":0.01,
 "weight_decay":0.1,"schedule":{"kind":"one_cycle"},"augment":{"shift":2,"rotate":10},"ema_decay":0.9}})"),
-          bytes_of(R"({"name":"b","input":{"shape":[4,4,2]},"layers":[
+          text(R"({"name":"b","input":{"shape":[4,4,2]},"layers":[
 {"name":"a","op":"conv2d","filters":2,"kernel":3,"padding":[1,0,2,1]},{"name":"s","op":"add","inputs":["a","a"]},
 {"name":"q","op":"avgpool2d","kernel":2,"stride":1},{"name":"g","op":"global_avgpool"},
 {"name":"l","op":"dense","units":3}],"recipe":{"schedule":{"kind":"step","milestones":[1,2],"gamma":0.5}}})"),
-          bytes_of(R"({"name":"c","input":{"shape":[65536,65536,65536]},"layers":[
+          text(R"({"name":"c","input":{"shape":[65536,65536,65536]},"layers":[
 {"name":"l","op":"conv2d","filters":1048576,"kernel":65536},{"name":"g","op":"global_avgpool"}]})"),
-          bytes_of("[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]"),
-          bytes_of(R"({"name":"\u0000\n","layers":{},"layers":[]})"),
-          bytes_of(to_json(run).dump()),
-          bytes_of(to_json(state).dump())};
+          text("[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]"),
+          text(R"({"name":"\u0000\n","layers":{},"layers":[]})"),
+          text(to_json(run).dump()),
+          text(to_json(state).dump())};
 }
 
 // A tree of JSON takes a hundred bytes a value; a layer of a spec some hundreds.

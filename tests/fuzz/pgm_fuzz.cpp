@@ -20,11 +20,6 @@ void read(std::span<const std::byte> content) {
   });
 }
 
-fuzz::Bytes text(std::string_view characters) {
-  const auto bytes = std::as_bytes(std::span(characters));
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

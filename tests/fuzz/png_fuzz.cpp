@@ -27,11 +27,6 @@ void read_and_prepare(std::span<const std::byte> content) {
   });
 }
 
-fuzz::Bytes text(const char* characters) {
-  const auto bytes = std::as_bytes(std::span(std::string_view(characters)));
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

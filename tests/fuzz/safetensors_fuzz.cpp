@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "quern/safetensors.hpp"
-#include "tests/fuzz/fuzz_target.hpp"
+#include "tests/fuzz/safetensors_file.hpp"
 
 using namespace quern;
 
@@ -36,26 +36,12 @@ void read_and_write(std::span<const std::byte> content) {
   });
 }
 
-fuzz::Bytes file_of(std::span<const std::byte> header, std::span<const std::byte> data) {
-  fuzz::Bytes file;
-  for (int i = 0; i < 8; ++i) file.push_back(static_cast<std::byte>(header.size() >> (8 * i) & 0xFF));
-  file.insert(file.end(), header.begin(), header.end());
-  file.insert(file.end(), data.begin(), data.end());
-  return file;
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto content = fuzz::as_bytes(data, size);
   read_and_write(content);
-  // After the length: a header up to the last closing brace, then data.
-  if (content.size() > 8) {
-    const auto rest = content.subspan(8);
-    const auto brace = std::find(rest.rbegin(), rest.rend(), std::byte{'}'}).base();
-    const auto length = static_cast<std::size_t>(brace - rest.begin());
-    read_and_write(file_of(rest.first(length), rest.subspan(length)));
-  }
+  if (content.size() > 8) read_and_write(fuzz::repair_length(content));
   return 0;
 }
 
@@ -68,7 +54,7 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
                                            {"mask", StoredType::boolean, {3}, bytes.first(3)},
                                            {"none", StoredType::bf16, {0, 4}, {}}};
   const auto by_hand = [&](std::string_view header, std::size_t count) {
-    return file_of(std::as_bytes(std::span(header)), bytes.first(count));
+    return safetensors_file(std::as_bytes(std::span(header)), bytes.first(count));
   };
   return {
       encode_safetensors(tensors, {{"format", "quern"}, {"epoch", "3"}}),

@@ -3,13 +3,12 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "quern/exchange.hpp"
 #include "quern/file.hpp"
 #include "tests/exchange/models.hpp"
-#include "tests/fuzz/fuzz_target.hpp"
+#include "tests/fuzz/safetensors_file.hpp"
 
 using namespace quern;
 
@@ -39,15 +38,7 @@ void read(std::span<const std::byte> content) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto content = fuzz::as_bytes(data, size);
   read(content);
-  if (content.size() <= 8) return 0;
-  // The header's closing brace is the last one before the data, which here are seldom braces.
-  const auto rest = content.subspan(8);
-  const auto brace = std::find(rest.rbegin(), rest.rend(), std::byte{'}'}).base();
-  const auto length = static_cast<std::uint64_t>(brace - rest.begin());
-  fuzz::Bytes repaired(content.begin(), content.end());
-  for (int i = 0; i < 8; ++i)
-    repaired[static_cast<std::size_t>(i)] = static_cast<std::byte>(length >> (8 * i));
-  read(repaired);
+  if (content.size() > 8) read(fuzz::repair_length(content));
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -31,34 +32,44 @@ struct Spoils {
   float value = kNan;
 };
 
-/// Wraps every implementation of one operation: it does its work, then spoils its output in some runs.
-Registry spoiling(const Registry& original, const Spoils& spoils) {
+/// Called behind the runs of an implementation; each executable has a copy of its own.
+using After = std::function<void(const RunArgs&, Device&)>;
+
+/// All implementations of `original`, those of one operation's forward with `after` behind each run.
+Registry with_after(const Registry& original, OpKind kind, const After& after) {
   Registry result;
   for (const OpKey& op : all_operations())
     for (const Implementation& candidate : original.candidates(op)) {
       Implementation wrapped = candidate;
-      if (op.kind == spoils.kind && op.direction == Direction::forward)
-        wrapped.prepare = [candidate, spoils](const OpDesc& desc, Device& device) {
+      if (op == OpKey{kind, Direction::forward})
+        wrapped.prepare = [candidate, after](const OpDesc& desc, Device& device) {
           struct Run final : Executable {
-            Run(std::unique_ptr<Executable> e, Spoils s, Device& d)
-                : inner(std::move(e)), what(std::move(s)), on(d) {}
+            Run(std::unique_ptr<Executable> e, After a, Device& d)
+                : inner(std::move(e)), then(std::move(a)), on(d) {}
             std::size_t workspace_bytes() const override { return inner->workspace_bytes(); }
             void run(const RunArgs& args) override {
               inner->run(args);
-              if (!what.steps.contains(done++)) return;
-              on.copy_to_device(args.out[what.slot], &what.value, sizeof(float), args.stream);
-              on.synchronize(args.stream);
+              then(args, on);
             }
             std::unique_ptr<Executable> inner;
-            Spoils what;
+            After then;
             Device& on;
-            std::int64_t done = 0;
           };
-          return std::make_unique<Run>(candidate.prepare(desc, device), spoils, device);
+          return std::make_unique<Run>(candidate.prepare(desc, device), after, device);
         };
       result.add(std::move(wrapped));
     }
   return result;
+}
+
+/// Every implementation of the operation does its work, then spoils its output in some runs.
+Registry spoiling(const Registry& original, const Spoils& spoils) {
+  return with_after(original, spoils.kind,
+                    [spoils, done = std::int64_t{0}](const RunArgs& args, Device& device) mutable {
+                      if (!spoils.steps.contains(done++)) return;
+                      device.copy_to_device(args.out[spoils.slot], &spoils.value, sizeof(float), args.stream);
+                      device.synchronize(args.stream);
+                    });
 }
 
 struct SkipRun {
@@ -231,27 +242,9 @@ TEST(Skip, WorksInsideARecording) {
     auto fake = std::make_unique<FakeGpu>();
     FakeGpu& gpu = *fake;
     std::vector<float*> losses;
-    Registry registry;
-    const Registry fakes = fake_registry();
-    for (const OpKey& op : all_operations())
-      for (const Implementation& candidate : fakes.candidates(op)) {
-        Implementation wrapped = candidate;
-        if (op.kind == OpKind::softmax_xent)
-          wrapped.prepare = [candidate, &losses](const OpDesc& desc, Device& device) {
-            struct Run final : Executable {
-              Run(std::unique_ptr<Executable> e, std::vector<float*>& l) : inner(std::move(e)), seen(l) {}
-              std::size_t workspace_bytes() const override { return inner->workspace_bytes(); }
-              void run(const RunArgs& args) override {
-                seen = {static_cast<float*>(args.out[0])};
-                inner->run(args);
-              }
-              std::unique_ptr<Executable> inner;
-              std::vector<float*>& seen;
-            };
-            return std::make_unique<Run>(candidate.prepare(desc, device), losses);
-          };
-        registry.add(std::move(wrapped));
-      }
+    Registry registry =
+        with_after(fake_registry(), OpKind::softmax_xent,
+                   [&losses](const RunArgs& args, Device&) { losses = {static_cast<float*>(args.out[0])}; });
     std::int64_t step = 0;
     gpu.on_run = [&](const std::string& kernel) {
       if (kernel == "guard.forward" && spoils.steps.contains(step++)) *losses.at(0) = kNan;
