@@ -30,7 +30,7 @@ TOLERANCE = 1e-5
 # Keras, and PyTorch in channels_last, differ more on seed-bn: the first loss by 1e-5, the tenth by 3e-4 (Keras' sixth by
 # 6e-4), while the same programs agree to 2e-7 throughout on seed, which has no batch normalisation. Keras computes a
 # batch's variance as E(x^2) - E(x)^2, which loses digits to cancellation; that this is the whole cause is not shown.
-ONE_PASS_VARIANCE_TOLERANCE = 2e-3
+BATCHNORM_TOLERANCE = 2e-3
 
 
 def arguments(description, variants, cuda_only=()):
@@ -69,6 +69,11 @@ def load(folder):
     return read("train-images-idx3-ubyte")[..., None], read("train-labels-idx1-ubyte").astype(np.int64)
 
 
+def channels_last(values):
+    """Weights as JAX and TensorFlow have them: KRSC -> RSCK, [out, in] -> [in, out]."""
+    return values.transpose({4: (1, 2, 3, 0), 2: (1, 0), 1: (0,)}[values.ndim])
+
+
 class Start:
     """The start of a run, as `quern bench train --first-steps` wrote it."""
 
@@ -81,10 +86,10 @@ class Start:
         }
         self.order = np.asarray(content["order"], np.int64).reshape(-1, content["batch_size"])
 
-    def repeat(self, take_steps, one_pass_variance=False):
+    def repeat(self, take_steps, other_batchnorm=False):
         """Ends the program: 0 if the losses of the same steps are quern's, 1 if not."""
-        loose = one_pass_variance and self.model == "seed-bn"
-        tolerance = ONE_PASS_VARIANCE_TOLERANCE if loose else TOLERANCE
+        loose = other_batchnorm and self.model == "seed-bn"
+        tolerance = BATCHNORM_TOLERANCE if loose else TOLERANCE
         losses = [float(loss) for loss in take_steps(self.order)]
         worst = max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(losses, self.losses))
         print(json.dumps({
@@ -94,6 +99,17 @@ class Start:
             "tolerance": tolerance,
         }))  # fmt: skip
         sys.exit(0 if len(losses) == len(self.losses) and worst < tolerance else 1)
+
+
+def begin(args, training, other_batchnorm=False):
+    """A Training(args, images, labels, start) of MNIST and the number of images; with --start it only repeats quern's
+    steps and ends the program. `other_batchnorm`: its batch normalisation rounds differently (BATCHNORM_TOLERANCE)."""
+    images, labels = load(args.data)
+    start = Start(args.start) if args.start else None
+    begun = training(args, images, labels, start)
+    if start:
+        start.repeat(begun.take_steps, other_batchnorm)
+    return begun, len(images)
 
 
 def seconds_since_start():

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 VARIANTS = {
-    "scan": "jit of lax.scan over the steps; on a CPU far slower than step, since XLA has no fast convolution in a loop",
+    "scan": "jit of lax.scan over the steps; on a CPU it took many times as long as step",
     "step": "jit of one step, called from Python",
 }
 
@@ -25,8 +25,7 @@ VARIANTS = {
 def initial(start, batchnorm, key):
     """Weights by name; convolutions [R, S, C, K], dense layers [in, out]."""
     if start:
-        axes = {4: (1, 2, 3, 0), 2: (1, 0), 1: (0,)}
-        return {name: jnp.asarray(values.transpose(axes[values.ndim])) for name, values in start.weights.items()}
+        return {name: jnp.asarray(common.channels_last(values)) for name, values in start.weights.items()}
     glorot = jax.nn.initializers.glorot_uniform()
     shapes = {"conv1": (3, 3, 1, 32), "conv2": (3, 3, 32, 64), "dense1": (3136, 128), "logits": (128, 10)}
     weights = {}
@@ -129,15 +128,11 @@ def main():
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     jax.config.update("jax_platforms", args.device)
     jax.config.update("jax_default_matmul_precision", {"fp32": "highest", "tf32": "tensorfloat32"}.get(args.precision))
-    images, labels = common.load(args.data)
-    start = common.Start(args.start) if args.start else None
-    training = Training(args, images, labels, start)
-    if start:
-        start.repeat(training.take_steps)
+    training, count = common.begin(args, Training)
     chunk = 20 if args.device == "cpu" else 500
     if args.variant == "step":
         chunk = 1 if args.device == "cpu" else 50
-    common.measure(args, f"JAX {jax.__version__}", training.take_steps, len(images), chunk)
+    common.measure(args, f"JAX {jax.__version__}", training.take_steps, count, chunk)
 
 
 if __name__ == "__main__":

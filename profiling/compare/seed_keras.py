@@ -42,11 +42,10 @@ def build(batchnorm):
 
 def set_weights(model, start):
     theirs = {"kernel": "weight"}
-    axes = {4: (1, 2, 3, 0), 2: (1, 0), 1: (0,)}  # KRSC -> RSCK, [out, in] -> [in, out]
     for variable in model.trainable_variables:
         layer, name = variable.path.split("/")[-2:]
         values = start.weights[f"{layer}.{theirs.get(name, name)}"]
-        variable.assign(values.transpose(axes[values.ndim]))
+        variable.assign(common.channels_last(values))
 
 
 class Training:
@@ -107,15 +106,11 @@ def main():
         tf.config.set_visible_devices([], "GPU")
     tf.config.experimental.enable_tensor_float_32_execution(args.precision != "fp32")
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if args.precision == "bf16" else "float32")
-    images, labels = common.load(args.data)
-    start = common.Start(args.start) if args.start else None
-    training = Training(args, images, labels, start)
-    if start:
-        start.repeat(training.take_steps, one_pass_variance=True)
+    training, count = common.begin(args, Training, other_batchnorm=True)
     # fit() sets up its pipeline anew in each call, as it does for an epoch of more steps than these.
     chunk = 100 if args.variant == "fit" else 20 if args.device == "cpu" else 500
     common.measure(
-        args, f"Keras {keras.__version__} on TensorFlow {tf.__version__}", training.take_steps, len(images), chunk
+        args, f"Keras {keras.__version__} on TensorFlow {tf.__version__}", training.take_steps, count, chunk
     )
 
 

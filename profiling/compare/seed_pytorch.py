@@ -160,13 +160,9 @@ def main():
     if args.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision != "fp32"
         torch.backends.cudnn.benchmark = True
-    images, labels = common.load(args.data)
-    start = common.Start(args.start) if args.start else None
-    training = Training(args, images, labels, start)
-    if start:
-        start.repeat(training.take_steps, one_pass_variance=args.variant in ("channels_last", "graph"))
+    training, count = common.begin(args, Training, other_batchnorm=args.variant in ("channels_last", "graph"))
     common.measure(
-        args, f"PyTorch {torch.__version__}", training.take_steps, len(images),
+        args, f"PyTorch {torch.__version__}", training.take_steps, count,
         chunk=1 if args.device == "cpu" else 50, adam="+".join(training.adam_form) or "plain",
     )  # fmt: skip
 
