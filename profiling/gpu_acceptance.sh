@@ -167,16 +167,57 @@ else
     timing "bench-$precision" 90 "$quern" bench --device "$device" --precision "$precision" "${bench_args[@]}" --json
   done
 fi
+# Beside the other frameworks: first the same ten losses from the same weights, in fp32, which proves that it is the same
+# work; then every precision, each with Quern's own step in front of it. Fastest set-ups first, as time may end.
+milliseconds() { grep -oE '"ms_per_step": *[0-9.e+-]+' "$out/$1.out" 2>/dev/null | tail -n 1 | grep -oE '[0-9.e+-]+$'; }
+frameworks=()
 for framework in pytorch jax keras; do
-  script=$here/compare/seed_$framework.py module=${framework/pytorch/torch}
-  if [[ ! -f $script ]] || ! python3 -c "import $module" 2>/dev/null; then
+  module=${framework/pytorch/torch}
+  [[ $framework == keras ]] && module='tensorflow, keras'
+  if [[ ! -f $here/compare/seed_$framework.py ]] || ! python3 -c "import numpy, $module" 2>/dev/null; then
     not_run "$framework" "not installed"
   elif [[ -n $tiny ]]; then
     not_run "$framework" "left out by --tiny"
+  elif [[ $device == emu ]]; then
+    not_run "$framework" "the emulator makes no claim about speed"
   else
-    timing "$framework" 40 python3 "$script" --model seed-bn --batch 64 --steps 200 --threads "$(nproc)" \
-      --device "${device%%:*}"
+    frameworks+=("$framework")
   fi
+done
+# framework NAME VARIANT ARGUMENTS...
+framework() {
+  python3 "$here/compare/seed_$1.py" --variant "$2" --model seed-bn --batch 64 --threads "$(nproc)" \
+    --device "${device%%:*}" --data "$QUERN_DATA/mnist" "${@:3}"
+}
+export -f framework
+export here device XLA_PYTHON_CLIENT_PREALLOCATE=false TF_FORCE_GPU_ALLOW_GROWTH=true
+same_work=()
+if ((${#frameworks[@]})) && timing first-steps 30 "$quern" bench train --first-steps "$out/start.json" --device "$device" \
+  --precision fp32 --model seed-bn --batch 64 --steps 10 --schedule constant --lr 0.0001; then
+  declare -A first_variant=([pytorch]=eager [jax]=step [keras]=function)
+  for framework in "${frameworks[@]}"; do
+    timing "$framework-losses" 60 bash -c 'framework "$@"' - "$framework" "${first_variant[$framework]}" \
+      --start "$out/start.json" && same_work+=("$framework")
+  done
+fi
+if [[ $device == cpu ]]; then
+  declare -A variants=([pytorch]=compile [jax]=step [keras]=function)
+else
+  declare -A variants=([pytorch]="compile_graph graph eager" [jax]=scan [keras]=function_jit)
+fi
+((${#same_work[@]})) && for precision in "${precisions[@]/fp32/}" fp32; do
+  [[ -n $precision ]] || continue
+  timing "quern-$precision" 30 "$quern" bench train --device "$device" --precision "$precision" --model seed-bn --batch 64 \
+    --steps 500 --json
+  ours=$(milliseconds "quern-$precision")
+  for framework in "${same_work[@]}"; do
+    for variant in ${variants[$framework]}; do
+      name=$framework-$variant-$precision
+      timing "$name" 90 bash -c 'framework "$@"' - "$framework" "$variant" --precision "$precision" --steps 500 || continue
+      theirs=$(milliseconds "$name")
+      notes[-1]=$(awk -v a="$theirs" -v b="$ours" 'BEGIN { printf "%.4g ms a step; %.2f times quern", a, b > 0 ? a / b : 0 }')
+    done
+  done
 done
 
 # --- results ------------------------------------------------------------------------------------------
@@ -198,9 +239,9 @@ done
   printf ']}\n'
 } >"$out/results.json"
 
-printf '\n%-18s %-12s %8s  %s\n' stage state seconds note
+printf '\n%-27s %-12s %8s  %s\n' stage state seconds note
 for i in "${!names[@]}"; do
-  printf '%-18s %-12s %8d  %s\n' "${names[i]}" "${states[i]}" "${times[i]}" "${notes[i]}"
+  printf '%-27s %-12s %8d  %s\n' "${names[i]}" "${states[i]}" "${times[i]}" "${notes[i]}"
 done
 printf '%s in %d s; results in %s\n' "$state" "$SECONDS" "$out/results.json"
 [[ $state == pass ]]
