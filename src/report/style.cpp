@@ -24,8 +24,8 @@ p { margin: 4px 0 12px; max-width: 70ch; }
   background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; padding: 0; }
 .facts div { background: var(--paper); padding: 12px 16px; }
 .facts dt { font-size: 13px; color: var(--soft); }
-.facts dd { margin: 0; font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.facts dd small { font-size: 13px; font-weight: 400; color: var(--soft); }
+.facts dd { margin: 0; font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.35; }
+.facts dd small { font-size: 13px; font-weight: 400; color: var(--soft); display: inline-block; white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 32px; }
 .pair > * { min-width: 0; }
 figure { margin: 0; }
