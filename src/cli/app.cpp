@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/help.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
 #include "quern/version.hpp"
@@ -33,22 +34,11 @@ std::string suggest_flag(const CLI::App& app, const std::string& message) {
 }  // namespace
 
 void set_up(CLI::App& app, int& status) {
+  use_help_format(app);
   app.set_version_flag("--version", fmt::format("quern {}", version()));
   app.require_subcommand(1);
   // A flag given twice: the last one counts, so that scripts can append theirs.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.footer(
-      "Examples:\n"
-      "  quern train                                   seed-bn on MNIST; the run lies in runs/\n"
-      "  quern train --model lenet5 --epochs 10 --validation 5000 --early-stop 3\n"
-      "  quern train --resume runs/NAME                go on where a run was stopped\n"
-      "  quern eval runs/NAME                          accuracy and confusion matrix\n"
-      "  quern predict digit.png                       what the newest run says of a picture\n"
-      "  quern report runs/A runs/B                    one page that compares runs\n"
-      "  quern export runs/NAME --onnx net.onnx        for onnxruntime; --torch, --keras\n"
-      "  quern data --preview sheet.png                what the network sees of its images\n"
-      "  quern info --plan --model resnet-tiny         who computes what\n"
-      "Exit status: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or the system failed.");
   app.set_help_all_flag("--help-all", "Print the help of every command");
   add_train(app, status);
   add_eval(app, status);
@@ -65,6 +55,7 @@ void set_up(CLI::App& app, int& status) {
   add_info(app, status);
   add_models(app, status);
   add_completion(app, status);
+  apply_help(app);
 }
 
 void check_command(const CLI::App& app, std::string_view first) {

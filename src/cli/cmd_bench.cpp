@@ -60,7 +60,6 @@ void add_bench(CLI::App& app, int& status) {
   command->add_option("--samples", options.samples, "Samples behind a time (default 11)")
       ->check(CLI::Range(1, 1000));
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->footer("Exit status: 1 if an implementation was wrong; it then has no time.");
   add_bench_train(*command, status);
   command->callback([command, flags, &status] {
     if (command->get_subcommands().empty()) status = run(*flags);

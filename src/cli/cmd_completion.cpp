@@ -100,7 +100,6 @@ void add_completion(CLI::App& app, int& status) {
   CLI::App* command =
       app.add_subcommand("completion", "Print what makes a shell complete commands and flags");
   command->add_option("shell", *shell, "bash, zsh or fish")->required();
-  command->footer("Example: source <(quern completion bash)");
   command->callback([shell, &app, &status] {
     if (*shell == "bash") {
       fmt::print("{}", bash(app));

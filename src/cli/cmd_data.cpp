@@ -136,11 +136,6 @@ void add_data(CLI::App& app, int& status) {
   command->add_option("--limit-train", flags->limit_train, "As for train: the first N images only");
   flags->recipe.add_to(*command);
   flags->output.add_to(*command);
-  command->footer(
-      "Examples:\n  quern data --data fashion-mnist\n"
-      "  quern data --preview sheet.png --model seed-bn --augment-shift 2 --augment-rotate 10\n"
-      "Every draw is the very image that `quern train` with the same model, seed and flags trains on in that "
-      "epoch.");
   command->callback([flags, &status] { status = run_data(*flags); });
 }
 

@@ -99,10 +99,6 @@ void add_import(CLI::App& app, int& status) {
   flags->recipe.add_to(*command);
   flags->device.add_to(*command);
   flags->output.add_to(*command);
-  command->footer(
-      "The checkpoint stands at step 0: `quern eval FILE` judges it, `quern train --resume FILE` trains on.\n"
-      "Batch normalisation's epsilon is the model spec's: PyTorch's default is 1e-5, the shipped models have "
-      "1e-3.");
   command->callback([flags, &status] { status = run_import(*flags); });
 }
 

@@ -222,11 +222,6 @@ void add_predict(CLI::App& app, int& status) {
                     "Draw what the network sees (a single image is drawn anyway on a terminal)");
   flags->device.add_to(*command);
   flags->output.add_to(*command);
-  command->footer(
-      "Examples:\n  quern predict digit.png              the newest run judges a picture\n"
-      "  quern predict scans/ --json          every picture of a folder\n"
-      "  quern predict '#7' --checkpoint RUN  an image of the test set\n"
-      "A picture of another size is cut out, scaled and centred by its mass, as MNIST's own were.");
   command->callback([flags, &status] { status = run_predict(*flags); });
 }
 

@@ -41,7 +41,6 @@ void add_report(CLI::App& app, int& status) {
       "-o,--output", flags->output_file,
       "Where to write it (default: report.html in the run's folder; compare.html for several)");
   flags->output.add_to(*command);
-  command->footer("`quern profile --json > RUN/profile.json` before it adds the time of every node.");
   command->callback([flags, &status] { status = run_report(*flags); });
 }
 

@@ -384,13 +384,6 @@ void add_train(CLI::App& app, int& status) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* command = app.add_subcommand("train", "Train a model and report its test accuracy");
   flags->add_to(*command);
-  command->footer(
-      "Ctrl-C finishes the step, saves and says how to go on; a second one kills. Exit status: 0 good, 1 the "
-      "accuracy is\n"
-      "below --require-accuracy or the loss is not finite (--on-nan), 2 bad usage or input, 3 the device or "
-      "the system "
-      "failed,\n"
-      "130 (143) ended by SIGINT (SIGTERM), with everything saved.");
   command->callback([flags, &status] { status = TrainRun(*flags).execute(); });
 }
 

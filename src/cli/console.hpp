@@ -2,7 +2,9 @@
 
 /// What the commands share on their way to the terminal.
 
+#include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quern::cli {
@@ -18,6 +20,11 @@ double peak_rss_mib();
 
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+/// Of the terminal behind `stream`; 80 where there is none.
+std::size_t terminal_columns(std::FILE* stream);
+
+/// Code points, which for what Quern prints is also the width on screen.
+std::size_t display_width(std::string_view text);
 
 /// A table with a header, columns as wide as their longest cell and two spaces apart. Columns whose header
 /// starts with '>' are aligned to the right (the '>' is not printed). Rows shorter than the header are

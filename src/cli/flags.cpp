@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "cli/help.hpp"
 #include "device/factories.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
@@ -64,6 +65,7 @@ bool depends_on_epochs(const Schedule& schedule) {
 }  // namespace
 
 void DeviceFlags::add_to(CLI::App& command) {
+  const FlagGroup group(command, "Device");
   command.add_option("--device", device,
                      "auto, cpu, emu, cuda or cuda:N (default auto: a GPU if there is one)");
   command.add_option("--threads", threads, "CPU threads (default: all cores)");
@@ -125,6 +127,7 @@ SessionOptions session_options(const RunSettings& run) {
 }
 
 void OutputFlags::add_to(CLI::App& command) {
+  const FlagGroup group(command, "Output");
   command.add_flag("--json", json, "Print one JSON object as the last line of standard output");
   command.add_flag("--quiet,-q", quiet, "Print no progress");
 }
@@ -140,20 +143,19 @@ RecipeFlags::RecipeFlags() : values_(std::make_unique<Values>()) {}
 RecipeFlags::~RecipeFlags() = default;
 
 void RecipeFlags::add_to(CLI::App& command, bool batch) {
+  const FlagGroup group(command, "Recipe");
   for (std::size_t i = 0; i < kIntegers.size(); ++i) {
     if (!batch && std::string_view(kIntegers[i].name) == "--batch") continue;
-    command.add_option(kIntegers[i].name, values_->integers[i], kIntegers[i].help)->group("Recipe");
+    command.add_option(kIntegers[i].name, values_->integers[i], kIntegers[i].help);
   }
-  command.add_option("--optimizer", values_->optimizer, "adam, adamw, sgd, momentum or nesterov")
-      ->group("Recipe");
-  command.add_option("--schedule", values_->schedule, "constant, step, cosine or one_cycle")->group("Recipe");
+  command.add_option("--optimizer", values_->optimizer, "adam, adamw, sgd, momentum or nesterov");
+  command.add_option("--schedule", values_->schedule, "constant, step, cosine or one_cycle");
   command
       .add_option("--milestones", values_->milestones, "step: epochs after which the rate falls, e.g. 3,4")
       ->delimiter(',')
-      ->take_all()
-      ->group("Recipe");
+      ->take_all();
   for (std::size_t i = 0; i < kNumbers.size(); ++i)
-    command.add_option(kNumbers[i].name, values_->numbers[i], kNumbers[i].help)->group("Recipe");
+    command.add_option(kNumbers[i].name, values_->numbers[i], kNumbers[i].help);
 }
 
 void RecipeFlags::apply(Recipe& recipe) const {

@@ -1,22 +1,14 @@
 #include "cli/progress.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "cli/console.hpp"
+
 namespace quern::cli {
-namespace {
-
-std::size_t terminal_columns(std::FILE* stream) {
-  winsize size{};
-  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
-}  // namespace
-
 std::string percent(double share) {
   return fmt::format("{:.2f} %", share * 100);
 }

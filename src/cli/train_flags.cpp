@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "cli/help.hpp"
 #include "quern/error.hpp"
 #include "train/run_json.hpp"
 
@@ -43,20 +44,36 @@ bool same_network(ModelSpec a, ModelSpec b) {
 }  // namespace
 
 void TrainFlags::add_to(CLI::App& command) {
+  {
+    const FlagGroup group(command, "Network and data");
+    add_data_flags(command);
+  }
+  recipe.add_to(command);
+  {
+    const FlagGroup group(command, "Run");
+    add_run_flags(command);
+  }
+  device.add_to(command);
+  output.add_to(command);
+}
+
+void TrainFlags::add_data_flags(CLI::App& command) {
   command.add_option("--model", model,
                      fmt::format("A model's name or a spec file (default {})", kDefaultModel));
   command.add_option("--data", data,
                      fmt::format("mnist, fashion-mnist or a folder of IDX files (default {})", kDefaultData));
   command.add_option("--seed", seed, "Of every random number (default 1)");
-  recipe.add_to(command);
   command.add_option("--validation", validation,
                      "Images held out of the training set to judge the epochs by");
+  command.add_option("--limit-train", limit_train, "Train on the first N images only");
+  command.add_option("--limit-test", limit_test, "Test on the first N images only");
+}
+
+void TrainFlags::add_run_flags(CLI::App& command) {
   command.add_option("--early-stop", early_stop,
                      "Stop after this many epochs without a lower validation loss");
   command.add_option("--require-accuracy", require_accuracy,
                      "Exit with 1 if the test accuracy is below (0.99 or 99)");
-  command.add_option("--limit-train", limit_train, "Train on the first N images only");
-  command.add_option("--limit-test", limit_test, "Test on the first N images only");
   command.add_option("--run-dir", run_dir, "Folder for the run's files (default runs/<time>-<model>)");
   command.add_option("--check-every", check_every,
                      "Hold every node of every N-th step against the reference, from the first step on");
@@ -68,8 +85,6 @@ void TrainFlags::add_to(CLI::App& command) {
   command.add_option("--resume", resume, "Go on from a run folder or a checkpoint");
   command.add_option("--profile-steps", profile_steps,
                      "A:B: open the profiler's window for the steps A to B - 1 (profiling/nsys.sh, ncu.sh)");
-  device.add_to(command);
-  output.add_to(command);
 }
 
 TrainRequest TrainFlags::request() const {

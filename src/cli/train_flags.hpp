@@ -45,6 +45,8 @@ struct TrainFlags {
   TrainRequest request() const;
 
  private:
+  void add_data_flags(CLI::App& command);
+  void add_run_flags(CLI::App& command);
   TrainRequest fresh() const;
   TrainRequest resumed_request() const;
 };
