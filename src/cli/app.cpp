@@ -55,6 +55,7 @@ void set_up(CLI::App& app, int& status) {
   add_info(app, status);
   add_models(app, status);
   add_completion(app, status);
+  add_man(app, status);
   apply_help(app);
 }
 

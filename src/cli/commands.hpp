@@ -23,5 +23,6 @@ void add_info(CLI::App& app, int& status);
 void add_report(CLI::App& app, int& status);
 void add_models(CLI::App& app, int& status);
 void add_completion(CLI::App& app, int& status);
+void add_man(CLI::App& app, int& status);
 
 }  // namespace quern::cli

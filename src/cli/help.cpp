@@ -137,6 +137,14 @@ std::span<const CommandHelp> command_helps() {
         {"quern completion zsh > _quern", "in a folder of $fpath"},
         {"quern completion fish > quern.fish", "in ~/.config/fish/completions"}},
        {}},
+      {"man",
+       kSetup,
+       "Prints the manual page in roff, from the same flags and texts as --help. Installing Quern installs "
+       "it, and "
+       "`man quern` shows it.",
+       {{"quern man | man -l -", "read it without installing anything"},
+        {"quern man > quern.1", "as a file"}},
+       {}},
   };
   return helps;
 }

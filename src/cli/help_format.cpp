@@ -218,7 +218,10 @@ std::string help_text(const CLI::App& app, std::size_t columns) {
     out += examples(first_examples(), columns);
     out += terms("Environment", environment_variables(), columns);
     out += terms("Exit status", exit_statuses(), columns);
-    out += "\n" + wrap("`quern COMMAND --help` says more about a command.", columns, 0, 0) + "\n";
+    out += "\n" +
+           wrap("`quern COMMAND --help` says more about a command, `quern man` prints the manual page.",
+                columns, 0, 0) +
+           "\n";
   } else if (help != nullptr) {
     out += examples(help->examples, columns);
     if (!help->exit_status.empty())

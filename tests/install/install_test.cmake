@@ -18,6 +18,12 @@ if(NOT output MATCHES "quern ${VERSION}\n")
   message(FATAL_ERROR "the program that found quern ${VERSION} printed: ${output}")
 endif()
 
+# The manual page is that of this program.
+file(READ ${WORK_DIR}/moved/${MANDIR}/man1/quern.1 page)
+if(NOT page MATCHES "\\.TH QUERN 1 [^\n]*quern ${VERSION}" OR NOT page MATCHES "quern train")
+  message(FATAL_ERROR "the installed manual page is none of quern ${VERSION}")
+endif()
+
 # Data and model that were installed, through the session and the trainer.
 run(${WORK_DIR}/build/train_and_predict ${WORK_DIR}/moved/share/quern/mnist
   ${WORK_DIR}/moved/share/quern/models/lenet5.json)
