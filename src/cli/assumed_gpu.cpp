@@ -27,10 +27,15 @@ constexpr AssumedGpu kAssumedGpus[] = {
 
 }  // namespace
 
-DeviceInfo assumed_device(const std::string& text) {
+std::vector<std::string> assumed_gpu_names() {
   std::vector<std::string> names;
+  for (const AssumedGpu& gpu : kAssumedGpus) names.emplace_back(gpu.name);
+  return names;
+}
+
+DeviceInfo assumed_device(const std::string& text) {
+  const std::vector<std::string> names = assumed_gpu_names();
   for (const AssumedGpu& gpu : kAssumedGpus) {
-    names.emplace_back(gpu.name);
     if (text != gpu.name) continue;
     DeviceInfo info;
     info.kind = DeviceKind::cuda;

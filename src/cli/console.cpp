@@ -24,6 +24,36 @@ Invocation& invocation() {
   return instance;
 }
 
+struct Character {
+  char32_t code = 0;
+  std::size_t bytes = 1;
+  bool valid = false;
+};
+
+/// Of UTF-8, decoded strictly: no overlong forms, no surrogates. An invalid one is a byte.
+Character first_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1, true};
+  const std::size_t bytes = lead >= 0xF0 && lead < 0xF8 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC0 || lead >= 0xF8 || text.size() < bytes) return {};
+  char32_t code = lead & (0x7Fu >> bytes);
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return {};
+    code = code << 6 | (byte(i) & 0x3Fu);
+  }
+  constexpr char32_t kFirst[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = code >= 0xD800 && code < 0xE000;
+  if (code < kFirst[bytes] || code > 0x10FFFF || surrogate) return {};
+  return {code, bytes, true};
+}
+
+/// Characters that turn the direction of what follows, or separate lines.
+bool turns_direction(char32_t code) {
+  return code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069);
+}
+
 }  // namespace
 
 void remember_command_line(int argc, char** argv) {
@@ -57,6 +87,33 @@ double peak_rss_mib() {
   while (file >> word)
     if (word == "VmHWM:" && file >> kib) return kib / 1024;
   return 0;
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    const char32_t c = character.code;
+    if (!character.valid)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c < 0x20 || (c >= 0x7F && c < 0xA0))
+      out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+    else if (turns_direction(c))
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += text.substr(0, character.bytes);
+    text.remove_prefix(character.bytes);
+  }
+  return out;
+}
+
+void complain(std::string_view message) {
+  std::fflush(stdout);
+  fmt::print(stderr, "quern: {}\n", printable(message));
 }
 
 bool stdout_is_terminal() {

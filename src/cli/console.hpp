@@ -18,6 +18,13 @@ double seconds_since_start();
 /// The most memory this process has had resident, in MiB; 0 where /proc does not tell.
 double peak_rss_mib();
 
+/// Text for a terminal: control characters, characters that turn the direction of writing and bytes that are
+/// no UTF-8 are made visible ("\\n", "\\x1b", "\\u202e"), so that what someone else wrote cannot move the
+/// cursor.
+std::string printable(std::string_view text);
+/// One line on standard error, "quern: " before it, made printable.
+void complain(std::string_view message);
+
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 /// Of the terminal behind `stream`; 80 where there is none.

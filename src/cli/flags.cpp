@@ -158,18 +158,41 @@ void RecipeFlags::add_to(CLI::App& command, bool batch) {
     command.add_option(kNumbers[i].name, values_->numbers[i], kNumbers[i].help);
 }
 
+namespace {
+
+/// Sets a field of `recipe`; a value that is no good by itself is an error that names the flag.
+template <class Set, class Value>
+void set_field(Recipe& recipe, const char* flag, const Value& value, Set set) {
+  Recipe alone;
+  set(alone);
+  try {
+    validate(alone);
+  } catch (const Error& error) {
+    // "momentum = 2: must be ..."
+    const std::string message = error.what();
+    const std::size_t colon = message.find(": ");
+    fail_input("{} {}: {}", flag, value, colon == std::string::npos ? message : message.substr(colon + 2));
+  }
+  set(recipe);
+}
+
+}  // namespace
+
 void RecipeFlags::apply(Recipe& recipe) const {
   for (std::size_t i = 0; i < kIntegers.size(); ++i)
-    if (values_->integers[i]) kIntegers[i].field(recipe) = *values_->integers[i];
+    if (const auto& value = values_->integers[i])
+      set_field(recipe, kIntegers[i].name, *value, [&](Recipe& r) { kIntegers[i].field(r) = *value; });
   for (std::size_t i = 0; i < kNumbers.size(); ++i) {
     const auto& value = values_->numbers[i];
     if (!value) continue;
     if (!std::isfinite(*value)) fail_input("{} {}: must be a finite number", kNumbers[i].name, *value);
-    kNumbers[i].field(recipe) = *value;
+    set_field(recipe, kNumbers[i].name, *value, [&](Recipe& r) { kNumbers[i].field(r) = *value; });
   }
   if (values_->optimizer) recipe.optimizer = parse_optimizer(*values_->optimizer);
   if (values_->schedule) recipe.schedule.kind = parse_schedule(*values_->schedule);
-  if (!values_->milestones.empty()) recipe.schedule.milestones = values_->milestones;
+  if (const auto& list = values_->milestones; !list.empty())
+    set_field(recipe, "--milestones", fmt::format("{}", fmt::join(list, ",")),
+              [&](Recipe& r) { r.schedule.milestones = list; });
   validate(recipe);
 }
 

@@ -5,19 +5,15 @@
 
 #include "cli/app.hpp"
 #include "cli/console.hpp"
+#include "cli/mistakes.hpp"
 #include "quern/error.hpp"
 
 namespace {
 
-void complain(const std::string& message) {
-  std::fflush(stdout);
-  fmt::print(stderr, "quern: {}\n", message);
-}
-
 int parse_error(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
     return app.exit(error);  // --help, --version
-  complain(quern::cli::message_of(app, error));
+  quern::cli::complain(quern::cli::message_of(app, error));
   return quern::exit_status(quern::ErrorKind::input);
 }
 
@@ -37,18 +33,19 @@ int main(int argc, char** argv) {
     return parse_error(app, error);
   } catch (const quern::Error& error) {
     const bool bug = error.kind() == quern::ErrorKind::internal;
-    complain(bug ? fmt::format("internal error, please report it: {}", error.what()) : error.what());
+    quern::cli::complain(bug ? fmt::format("internal error, please report it: {}", error.what())
+                             : error.what());
     return quern::exit_status(error.kind());
   } catch (const std::bad_alloc&) {
-    complain("out of memory: use a smaller batch or a smaller model");
+    quern::cli::complain("out of memory: use a smaller batch or a smaller model");
     return quern::exit_status(quern::ErrorKind::device);
   } catch (const std::exception& error) {
-    complain(fmt::format("internal error, please report it: {}", error.what()));
+    quern::cli::complain(fmt::format("internal error, please report it: {}", error.what()));
     return quern::exit_status(quern::ErrorKind::internal);
   }
   // What was printed must have arrived: a full disk behind `> file` is a failure too.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    complain("standard output could not be written: check the disk or the pipe behind it");
+    quern::cli::complain("standard output could not be written: check the disk or the pipe behind it");
     return quern::exit_status(quern::ErrorKind::device);
   }
   return status;

@@ -1,6 +1,7 @@
 #include "data/dataset_files.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include "io/text.hpp"
 #include "quern/error.hpp"
 #include "quern/file.hpp"
+#include "quern/suggest.hpp"
 
 namespace quern {
 namespace {
@@ -204,8 +206,10 @@ Dataset load_dataset(std::string_view spec, const DatasetPlaces& places) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored))
     fail_input(
-        "no data set {}: give {}, {}, or a folder with train-images-idx3-ubyte and the three files beside it",
-        quote_path(folder), kMnist, kFashion);
+        "no data set {}: give {}, {}, or a folder with train-images-idx3-ubyte and the three files beside "
+        "it{}",
+        quote_path(folder), kMnist, kFashion,
+        did_you_mean(spec, std::array{std::string(kMnist), std::string(kFashion)}));
   fs::path name = fs::weakly_canonical(folder, ignored).filename();
   return load_folder(folder, name.string(), {});
 }

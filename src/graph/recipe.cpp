@@ -153,7 +153,19 @@ void validate(const Recipe& recipe) {
         "must be in [0, 1)");
   check(recipe.ema_decay >= 0 && recipe.ema_decay < 1, "EMA decay", recipe.ema_decay,
         "must be in [0, 1); 0 turns it off");
-  check(recipe.schedule.warmup_epochs >= 0, "warm-up", recipe.schedule.warmup_epochs, "must not be negative");
+  const Schedule& schedule = recipe.schedule;
+  check(schedule.warmup_epochs >= 0, "warm-up", schedule.warmup_epochs, "must not be negative");
+  const auto within = [&](const char* what, float value, float high) {
+    if (!(value >= 0 && value <= high)) fail_input("{} = {}: must be in [0, {}]", what, value, high);
+  };
+  within("final fraction", schedule.final_fraction, 1);
+  within("gamma", schedule.gamma, 1);
+  for (const int milestone : schedule.milestones)
+    check(milestone >= 1, "milestone", milestone, "must be at least 1, an epoch");
+  within("augmentation's shift", recipe.augment.shift, 1024);
+  within("augmentation's rotation", recipe.augment.rotate, 180);
+  within("augmentation's scaling", recipe.augment.scale, 0.9f);
+  within("augmentation's shear", recipe.augment.shear, 80);
 }
 
 nlohmann::json to_json(const Recipe& recipe) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/app.hpp"
+#include "cli/mistakes.hpp"
 
 namespace quern::test {
 

@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/app.hpp"
+#include "cli/console.hpp"
 #include "cli/flags.hpp"
+#include "cli/mistakes.hpp"
 #include "quern/recipe.hpp"
 #include "tests/fuzz/fuzz_target.hpp"
 
@@ -24,6 +26,14 @@ std::vector<std::string> arguments(const std::uint8_t* data, std::size_t size) {
 /// Thrown when a command's flags have been read, instead of carrying it out.
 struct Parsed {};
 
+/// What complain() prints of a message must be one line that moves no cursor, whatever was typed.
+void check_message(std::string_view message) {
+  const std::string text = cli::printable(message);
+  for (const char c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) fuzz::fail("a control character in a message");
+  if (cli::printable(text) != text) fuzz::fail("a message that is not printable as it was made printable");
+}
+
 /// Parses; a mistake must end in one line.
 void parse(CLI::App& app, const std::vector<std::string>& given) {
   try {
@@ -31,7 +41,7 @@ void parse(CLI::App& app, const std::vector<std::string>& given) {
   } catch (const Parsed&) {
   } catch (const CLI::Success&) {  // --help, --version
   } catch (const CLI::ParseError& error) {
-    if (cli::message_of(app, error).find('\n') != std::string::npos) fuzz::fail("a message of two lines");
+    check_message(cli::message_of(app, error));
   }
 }
 
@@ -45,6 +55,7 @@ void parse_command(const std::vector<std::string>& given) {
     cli::check_command(app, given[0]);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::input) fuzz::fail("not an input error");
+    check_message(error.what());
     return;
   }
   parse(app, given);
@@ -58,7 +69,6 @@ void apply_flags(const std::vector<std::string>& given) {
   recipe_flags.add_to(app);
   device_flags.add_to(app);
   parse(app, given);
-  // What was typed is repeated as it was.
   try {
     Recipe recipe;
     recipe_flags.apply(recipe);
@@ -66,6 +76,7 @@ void apply_flags(const std::vector<std::string>& given) {
     device_flags.over({});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::input) fuzz::fail(std::string("not an input error: ") + error.what());
+    check_message(error.what());
   }
 }
 
@@ -106,6 +117,10 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
       line("--version"),
       line("--help-all"),
       line("trian"),
+      line("train --epochs three"),
+      line("train --optimizer \x1b[31madm"),
+      line("eval --model --epochs 3 \xc2\x9b"),
+      line("man"),
       line("-")};
 }
 
