@@ -1,11 +1,14 @@
 #include "cli/app.hpp"
 
+#include <fmt/format.h>
+
 #include "cli/commands.hpp"
 #include "cli/help.hpp"
 #include "cli/mistakes.hpp"
 #include "quern/version.hpp"
 
 namespace quern::cli {
+
 void set_up(CLI::App& app, int& status) {
   use_help_format(app);
   app.set_version_flag("--version", fmt::format("quern {}", version()));

@@ -41,6 +41,7 @@ class RunObserver final : public TrainObserver {
   }
   void on_epoch(const EpochResult& result) override {
     printer_.line(format_epoch(result, epochs_));
+    printer_.epoch(result);
     if (saver_ == nullptr) return;
     last_good_ = trainer_.checkpoint();
     if (recorder_) record([&] { recorder_->epoch(result, *last_good_); });
@@ -124,8 +125,7 @@ class TrainRun {
     if (folder_) {
       folder_->write_config(config(trainer));
       folder_->write_plan(trainer.plan());
-      saver_.emplace(*folder_,
-                     [](const std::string& message) { fmt::print(stderr, "quern: {}\n", message); });
+      saver_.emplace(*folder_, [this](const std::string& message) { printer_.complaint(message); });
     }
     print_header(trainer);
 
@@ -135,7 +135,9 @@ class TrainRun {
                          folder_ ? &*folder_ : nullptr);
     std::optional<StepCheck> check;
     if (request_.check_every > 0) check.emplace(session_, trainer, request_.check_every);
+    if (request_.tui) begin_view(trainer, check.has_value());
     const StopReason reason = train(images, trainer, observer, check);
+    printer_.end_view();
     unsaved_ = save(trainer, reason);
     nlohmann::json result = describe(trainer, reason);
     if (check) result["check"] = check->json();
@@ -179,6 +181,15 @@ class TrainRun {
     const std::optional<Checkpoint>& good = observer.last_good() ? observer.last_good() : request_.resumed;
     const auto found = find_nonfinite(session_, images, request_.run, good, trainer.state().step);
     if (found) throw Error(error.kind(), fmt::format("{}; {}", error.what(), quern::describe(*found)));
+  }
+
+  void begin_view(Trainer& trainer, bool watched) {
+    if (const std::string absence = Screen::absence(); !absence.empty())
+      return printer_.line(fmt::format("note: --tui draws on a terminal, but {}: going on without", absence));
+    std::string title = fmt::format("{}: {} parameters, on {} ({}), {}", request_.spec.name,
+                                    with_commas(trainer.parameters()), session_.device_name(),
+                                    session_.device().info().name, data_.name);
+    printer_.begin_view(std::make_unique<LiveView>(printable(title), session_, trainer, watched));
   }
 
   nlohmann::json config(const Trainer& trainer) {

@@ -23,7 +23,8 @@ std::span<const CommandHelp> command_helps() {
          "the epochs are judged by 5,000 images held out of the training set"},
         {"quern train --run-dir runs/first --epochs 2 --augment-shift 2 --augment-rotate 10",
          "in a folder of that name, with augmented images"},
-        {"quern train --resume runs/first", "go on where that run was stopped"}},
+        {"quern train --resume runs/first", "go on where that run was stopped"},
+        {"quern train --tui", "curves, speed and time by node, drawn while it trains"}},
        "1 the accuracy is below --require-accuracy, or the loss is not finite (see --on-nan); 130 (143) "
        "ended "
        "by SIGINT (SIGTERM), with everything saved"},

@@ -4,6 +4,8 @@
 
 #include <atomic>
 
+#include "cli/screen.hpp"
+
 namespace quern::cli {
 namespace {
 
@@ -11,7 +13,11 @@ std::atomic<int> caught_signal{0};
 static_assert(std::atomic<int>::is_always_lock_free);  // a handler may touch nothing else
 
 void note(int signal) {
-  caught_signal.store(signal, std::memory_order_relaxed);
+  if (caught_signal.exchange(signal, std::memory_order_relaxed) == 0) return;
+  // The second one kills, when this handler returns.
+  Screen::give_back_in_handler();
+  ::signal(signal, SIG_DFL);
+  raise(signal);
 }
 
 void install(void (*handler)(int), int flags) {
@@ -24,9 +30,8 @@ void install(void (*handler)(int), int flags) {
 
 }  // namespace
 
-// SA_RESETHAND: the second signal finds the default handler, which kills.
 InterruptGuard::InterruptGuard() {
-  install(note, static_cast<int>(SA_RESETHAND | SA_RESTART));
+  install(note, SA_RESTART);
 }
 InterruptGuard::~InterruptGuard() {
   install(SIG_DFL, 0);

@@ -41,6 +41,7 @@ ProgressPrinter::ProgressPrinter(std::FILE* stream, bool quiet)
     : stream_(stream), quiet_(quiet), terminal_(isatty(fileno(stream)) == 1) {}
 
 ProgressPrinter::~ProgressPrinter() {
+  end_view();
   clear();
 }
 
@@ -51,7 +52,32 @@ void ProgressPrinter::clear() {
   drawn_ = false;
 }
 
+void ProgressPrinter::begin_view(std::unique_ptr<LiveView> view) {
+  clear();
+  view_ = std::move(view);
+}
+
+void ProgressPrinter::end_view() {
+  view_.reset();
+  for (const auto& [stream, text] : waiting_) {
+    fmt::print(stream, "{}\n", text);
+    std::fflush(stream);
+  }
+  waiting_.clear();
+}
+
+void ProgressPrinter::epoch(const EpochResult& result) {
+  if (view_) view_->epoch(result);
+}
+
+void ProgressPrinter::complaint(const std::string& text) {
+  if (!view_) return complain(text);
+  waiting_.emplace_back(stderr, "quern: " + printable(text));
+  view_->line(waiting_.back().second);
+}
+
 void ProgressPrinter::update(const TrainProgress& progress) {
+  if (view_) return view_->update(progress);
   if (quiet_ || !terminal_) return;
   // The last column stays free: text there makes some terminals wrap.
   const std::string text = format_progress(progress).substr(0, terminal_columns(stream_) - 1);
@@ -63,6 +89,11 @@ void ProgressPrinter::update(const TrainProgress& progress) {
 void ProgressPrinter::line(const std::string& text) {
   if (quiet_) return;
   clear();
+  if (view_) {
+    view_->line(text);
+    // Elsewhere than on the terminal it disturbs nothing.
+    if (terminal_) return void(waiting_.emplace_back(stream_, text));
+  }
   fmt::print(stream_, "{}\n", text);
   std::fflush(stream_);
 }

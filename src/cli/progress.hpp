@@ -3,8 +3,11 @@
 /// What a person sees of a training run: one live line on a terminal, one line an epoch anywhere.
 
 #include <cstdio>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "cli/live_view.hpp"
 #include "quern/trainer.hpp"
 
 namespace quern::cli {
@@ -21,11 +24,21 @@ class ProgressPrinter {
   void update(const TrainProgress& progress);
   /// Clears the live line and prints a line that stays.
   void line(const std::string& text);
+  /// A line about what went wrong, on standard error, "quern: " before it.
+  void complaint(const std::string& text);
+
+  /// From now on `view` shows progress and lines. Lines that would be printed over it wait for end_view().
+  void begin_view(std::unique_ptr<LiveView> view);
+  void end_view();
+  /// An epoch is over; only a view shows more of it than its line.
+  void epoch(const EpochResult& result);
 
  private:
   void clear();
   std::FILE* stream_;
   bool quiet_, terminal_, drawn_ = false;
+  std::unique_ptr<LiveView> view_;
+  std::vector<std::pair<std::FILE*, std::string>> waiting_;
 };
 
 std::string format_progress(const TrainProgress& progress);

@@ -55,6 +55,10 @@ void TrainFlags::add_to(CLI::App& command) {
   }
   device.add_to(command);
   output.add_to(command);
+  const FlagGroup group(command, "Output");
+  command.add_flag(
+      "--tui", tui,
+      "Draw curves, speed and time by node while training, on standard error where that is a terminal");
 }
 
 void TrainFlags::add_data_flags(CLI::App& command) {
@@ -92,9 +96,11 @@ TrainRequest TrainFlags::request() const {
   if (limit_test && *limit_test < 0) fail_input("--limit-test {}: must not be negative", *limit_test);
   if (check_every && *check_every < 1) fail_input("--check-every {}: must be at least 1", *check_every);
   if (no_save && run_dir) fail_input("--no-save and --run-dir contradict each other: leave one out");
+  if (tui && output.quiet) fail_input("--tui and --quiet contradict each other: leave one out");
   TrainRequest request = resume ? resumed_request() : fresh();
   if (run_dir) request.run_dir = *run_dir;
   request.no_save = no_save;
+  request.tui = tui;
   if (profile_steps) request.profile_steps = parse_steps(*profile_steps);
   request.check_every = check_every.value_or(0);
   if (require_accuracy) request.required_accuracy = parse_accuracy(*require_accuracy);

@@ -23,7 +23,7 @@ struct TrainRequest {
   std::optional<Checkpoint> resumed;
   std::filesystem::path resumed_from;
   std::optional<std::filesystem::path> run_dir;
-  bool no_save = false;
+  bool no_save = false, tui = false;
   std::optional<double> required_accuracy;
   std::int64_t check_every = 0;                                        ///< 0: no step is checked
   std::optional<std::pair<std::int64_t, std::int64_t>> profile_steps;  ///< [first, second) for a profiler
@@ -34,7 +34,7 @@ struct TrainFlags {
   std::optional<std::int64_t> seed, validation, limit_train, limit_test, check_every;
   std::optional<int> early_stop;
   std::optional<double> require_accuracy;
-  bool no_save = false;
+  bool no_save = false, tui = false;
   RecipeFlags recipe;
   DeviceFlags device;
   OutputFlags output;
