@@ -168,7 +168,7 @@ std::string fish(const CLI::App& app) {
     for (const CLI::Option* option : command->get_options())
       for (const std::string& name : option->get_lnames()) {
         std::string takes;
-        if (option->get_type_size() != 0) takes = " -r";
+        if (takes_value(*option)) takes = " -r";
         if (const auto values = values_of(*option))
           takes = fmt::format(" {} -a {}", values->others.empty() ? "-x" : "-r",
                               quoted(fmt::format("{}", fmt::join(values->names, " "))));

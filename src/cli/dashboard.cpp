@@ -63,7 +63,7 @@ class Renderer {
 
   /// "epoch 2/5 [####----] 412/938", as wide as there is room.
   void progress_bar(const std::string& name, double share, const std::string& end) {
-    const std::string left = fit(name, 11, true) + " ", right = " " + end;
+    const std::string left = fit(name, 12, true), right = fmt::format(" {}", end);
     const std::size_t used = display_width(left) + display_width(right);
     if (used + 4 > columns_) return add(left + end);
     out_.push_back(left + painted(bar(share, columns_ - used, style_.unicode), kGreen) + right);
@@ -87,7 +87,7 @@ class Renderer {
         fmt::format("{} images/s   learning rate {:.3g}",
                     with_commas(static_cast<long long>(now.images_per_second)), state_.learning_rate);
     if (display_width(quality) + 3 + display_width(speed) <= columns_) {
-      add(quality + "   " + speed);
+      add(fmt::format("{}   {}", quality, speed));
     } else {
       add(quality);
       add(speed);
@@ -139,10 +139,10 @@ class Renderer {
 
   /// A heading and the curve below it, its range at the left.
   std::vector<std::string> curve(bool loss, std::size_t columns, std::size_t rows) const {
-    constexpr std::size_t kLabel = 8;
+    const std::size_t labels = columns >= 24 ? 8 : 0;
     const auto& points = state_.curves.points();
     const Range range = loss ? loss_range(points) : accuracy_range(points);
-    const std::size_t width = columns > kLabel ? columns - kLabel : 1;
+    const std::size_t width = columns - labels;
     std::vector<std::optional<double>> values;
     if (!points.empty()) values = sampled(loss, range.logarithmic, style_.unicode ? 2 * width : width);
     const auto scaled = [&](double value) { return range.logarithmic ? std::log(value) : value; };
@@ -158,7 +158,7 @@ class Renderer {
         kBold)};
     for (std::size_t row = 0; row < rows; ++row) {
       const std::string value = row == 0 ? label(range.high) : row + 1 == rows ? label(range.low) : "";
-      lines.push_back(painted(fit(fmt::format("{:>7} ", fit(value, kLabel - 1)), kLabel, true), kDim) +
+      lines.push_back(painted(fit(fmt::format("{:>7} ", value), labels, true), kDim) +
                       painted(fit(drawn[row], width, true), loss ? kYellow : kCyan));
     }
     return lines;
@@ -194,11 +194,12 @@ class Renderer {
         add(left);
         continue;
       }
-      // The largest fills the line.
-      const double filled = share.share / std::max(state_.shares.front().share, 1e-9);
-      std::string drawn = bar(filled, std::min<std::size_t>(columns_ - used, 40), style_.unicode);
-      for (const char* empty : {"\u2591", "-"})
-        while (drawn.ends_with(empty)) drawn.resize(drawn.size() - std::string_view(empty).size());
+      // The largest fills the line; none has an empty end.
+      const double length = share.share / std::max(state_.shares.front().share, 1e-9) *
+                            static_cast<double>(std::min<std::size_t>(columns_ - used, 40));
+      const auto cells = static_cast<std::size_t>(std::ceil(length));
+      const std::string drawn =
+          bar(cells > 0 ? length / static_cast<double>(cells) : 0, cells, style_.unicode);
       out_.push_back(left + painted(drawn, kCyan));
     }
   }

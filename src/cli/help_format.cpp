@@ -54,7 +54,7 @@ std::string entry(std::string_view name, std::string_view meaning, std::size_t c
 
 std::string terms(const char* heading, std::span<const Term> list, std::size_t columns) {
   std::string out = fmt::format("\n{}:\n", heading);
-  for (const Term& term : list) out += entry(term.name, term.meaning, 20, columns);
+  for (const Term& term : list) out += entry(term.name, term.meaning, 22, columns);
   return out;
 }
 
@@ -149,7 +149,7 @@ void use_help_format(CLI::App& app) {
 
 void apply_help(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
-    if (option->get_type_size() == 0) continue;
+    if (!takes_value(*option)) continue;
     const std::string type = option->get_type_name();
     if (type == "INT" || type == "UINT") option->type_name("N");
     if (type == "FLOAT") option->type_name("X");
@@ -166,13 +166,17 @@ std::string command_path(const CLI::App& app) {
   return before.empty() ? app.get_name() : before + " " + app.get_name();
 }
 
+bool takes_value(const CLI::Option& option) {
+  return option.get_items_expected_max() > 0;
+}
+
 std::string flag_heading(const CLI::Option& option) {
   if (option.get_positional()) return option.get_name(true);
   std::vector<std::string> names;
   for (const std::string& name : option.get_snames()) names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) names.push_back("--" + name);
   std::string text = fmt::format("{}", fmt::join(names, ", "));
-  if (option.get_type_size() != 0) text += " " + option.get_type_name();
+  if (takes_value(option)) text += " " + option.get_type_name();
   return text;
 }
 

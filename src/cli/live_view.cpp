@@ -118,7 +118,7 @@ void LiveView::draw_if_due() {
   if (std::chrono::duration<double>(now - drawn_).count() < kLeastSeconds) return;
   look_at_nodes();
   const Screen::Size size = Screen::size();
-  screen_.draw(render_dashboard(state_, size.columns, size.rows, style_));
+  screen_.draw(render_dashboard(state_, size.columns, size.rows, style_), size);
   drawn_ = Clock::now();
 }
 

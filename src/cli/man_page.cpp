@@ -56,7 +56,7 @@ std::string item(std::string_view name, std::string_view meaning) {
 std::string flag(const CLI::Option& option) {
   const std::string heading = flag_heading(option), type = option.get_type_name();
   // The names are bold, what they take is set apart from them.
-  const bool takes = !option.get_positional() && option.get_type_size() != 0;
+  const bool takes = !option.get_positional() && takes_value(option);
   const std::string names = takes ? heading.substr(0, heading.size() - type.size() - 1) : heading;
   return fmt::format(".TP\n\\fB{}\\fR{}\n{}", escaped(names),
                      takes ? fmt::format(" \\fI{}\\fR", escaped(type)) : "",

@@ -166,8 +166,6 @@ std::string message_of_extras(const CLI::App& app) {
   const std::vector<std::string> words = app.remaining(/*recurse=*/true);
   if (words.empty()) return "there are words that nothing takes";
   const CLI::App& command = chosen(app);
-  for (const std::string& word : words)
-    if (word.starts_with('-') && word.size() > 1) return unknown_flag(app, word);
   const std::vector<std::string> below = names_of(commands_of(command));
   if (!below.empty() && &command != &app)
     return fmt::format("'{}' is no command of `{}`, which has {}{}", words[0], title(command),
@@ -195,7 +193,7 @@ std::string message_of_missing(const CLI::App& app, const CLI::ParseError& error
 std::string message_of_count(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::Option* option = named_option(chosen(app), error.what());
   if (option == nullptr) return error.what();
-  if (option->get_type_size() == 0) return fmt::format("{} takes no value", spoken(*option));
+  if (!takes_value(*option)) return fmt::format("{} takes no value", spoken(*option));
   const std::string values = allowed(*option);
   return fmt::format("{}: a value is missing{}", spoken(*option), values.empty() ? "" : ": give " + values);
 }
@@ -208,9 +206,9 @@ std::string message_of_conversion(const CLI::App& app, const CLI::ParseError& er
   if (!text.starts_with(prefix) || equals == std::string::npos) return text;
   const std::string name = text.substr(prefix.size(), equals - prefix.size());
   const CLI::Option* option = find_option(chosen(app), name);
-  return fmt::format("{} {}: {}", option == nullptr ? name : spoken(*option), text.substr(equals + 3),
-                     option != nullptr && option->get_type_size() == 0 ? "this flag takes no value"
-                                                                       : "the number does not fit");
+  return fmt::format(
+      "{} {}: {}", option == nullptr ? name : spoken(*option), text.substr(equals + 3),
+      option != nullptr && !takes_value(*option) ? "this flag takes no value" : "the number does not fit");
 }
 
 /// CLI11 puts the flag before what guard_values() found, which names it already.
@@ -224,6 +222,10 @@ std::string message_of_value(const CLI::App& app, const CLI::ParseError& error) 
 }
 
 std::string main_part(const CLI::App& app, const CLI::ParseError& error) {
+  // A flag that is not there explains what else went wrong: its value was taken for an argument, or what it
+  // would have been is missing.
+  for (const std::string& word : app.remaining(/*recurse=*/true))
+    if (word.starts_with('-') && word.size() > 1) return unknown_flag(app, word);
   switch (static_cast<CLI::ExitCodes>(error.get_exit_code())) {
     case CLI::ExitCodes::ExtrasError:
       return message_of_extras(app);
@@ -245,7 +247,7 @@ std::string main_part(const CLI::App& app, const CLI::ParseError& error) {
 
 void guard_values(CLI::App& app) {
   for (CLI::Option* option : app.get_options())
-    if (option->get_type_size() != 0)
+    if (takes_value(*option))
       // A transformation, since those come before all checks.
       option->transform(CLI::Validator(
           [&app, option](std::string& value) { return fault(app, *option, value); }, "", "guard"));

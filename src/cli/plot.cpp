@@ -35,14 +35,14 @@ std::vector<std::optional<double>> resample(const std::vector<std::optional<doub
     ++count[x];
   }
   std::vector<std::optional<double>> columns(width);
-  std::optional<std::size_t> last;
+  std::size_t last = width;  // the column of the value before; none yet
   for (std::size_t x = 0; x < width; ++x) {
     if (count[x] == 0) continue;
     columns[x] = sum[x] / count[x];
-    if (last)
-      for (std::size_t between = *last + 1; between < x; ++between) {
-        const double share = static_cast<double>(between - *last) / static_cast<double>(x - *last);
-        columns[between] = *columns[*last] + share * (*columns[x] - *columns[*last]);
+    if (last < x)
+      for (std::size_t between = last + 1; between < x; ++between) {
+        const double share = static_cast<double>(between - last) / static_cast<double>(x - last);
+        columns[between] = *columns[last] + share * (*columns[x] - *columns[last]);
       }
     last = x;
   }
@@ -57,16 +57,18 @@ void draw(Canvas& canvas, const std::vector<std::optional<double>>& values, doub
     const double share = std::clamp((value - low) / span, 0.0, 1.0);
     return static_cast<std::size_t>(std::lround((1 - share) * static_cast<double>(canvas.height() - 1)));
   };
-  std::optional<std::size_t> before;
+  std::size_t before = canvas.height();  // the row of the column before; none yet
   for (std::size_t x = 0; x < canvas.width(); ++x) {
     if (!columns[x] || !std::isfinite(*columns[x])) {
-      before.reset();
+      before = canvas.height();
       continue;
     }
     const std::size_t here = row(*columns[x]);
     std::size_t from = here, to = here;
-    if (before && *before + 1 < here) from = *before + 1;
-    if (before && here + 1 < *before) to = *before - 1;
+    if (before < canvas.height()) {
+      if (before + 1 < here) from = before + 1;
+      if (here + 1 < before) to = before - 1;
+    }
     for (std::size_t y = from; y <= to; ++y) canvas.set(x, y);
     before = here;
   }

@@ -101,16 +101,18 @@ Screen::Size Screen::size() {
   return {size.ws_col, size.ws_row};
 }
 
-void Screen::draw(const std::vector<std::string>& lines) {
-  // From the top left; each line clears what is left of the old one, the last all below it. Lines wider than
-  // a window that has just become narrower are cut off instead of wrapped (DECAWM off while drawing).
+void Screen::draw(const std::vector<std::string>& lines, const Size& size) {
+  // From the top left. A line is erased before it is written: a cursor that stands on the last column would
+  // erase what is there. Lines wider than a window that has just become narrower are cut off instead of
+  // wrapped (DECAWM off while drawing).
   std::string frame = "\x1b[?7l\x1b[H";
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    frame += lines[i];
+    if (i > 0) frame += "\r\n";
     frame += "\x1b[K";
-    if (i + 1 < lines.size()) frame += "\r\n";
+    frame += lines[i];
   }
-  frame += "\x1b[J\x1b[?7h";
+  if (lines.size() < size.rows) frame += "\r\n\x1b[J";
+  frame += "\x1b[?7h";
   put(frame);
 }
 

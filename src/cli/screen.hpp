@@ -26,8 +26,8 @@ class Screen {
   /// Asked for anew at every call, so that a resized window is noticed.
   static Size size();
 
-  /// Draws over what was there.
-  void draw(const std::vector<std::string>& lines);
+  /// Draws over what was there; the lines are of a window of this size.
+  void draw(const std::vector<std::string>& lines, const Size& size);
 
   /// Gives the terminal back, if it is borrowed. For signal handlers that are about to kill.
   static void give_back_in_handler() noexcept;

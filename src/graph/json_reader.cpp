@@ -23,8 +23,12 @@ bool JsonReader::has(const char* key) {
 }
 
 const nlohmann::json& JsonReader::require(const char* key) {
-  if (!has(key)) fail(fmt::format("'{}' is missing", key));
-  return json_.at(key);
+  if (has(key)) return json_.at(key);
+  // A key that nobody has asked for so far, and that is near this one, was probably meant to be it.
+  for (const auto& [given, value] : json_.items())
+    if (std::find(known_.begin(), known_.end(), given) == known_.end() && nearest(given, {&known_.back(), 1}))
+      fail(fmt::format("'{}' is missing; did you mean it by '{}'?", key, given));
+  fail(fmt::format("'{}' is missing", key));
 }
 
 const nlohmann::json& JsonReader::raw(const char* key) {

@@ -15,7 +15,8 @@ class CommandLine {
  public:
   CommandLine() : app_("test", "quern") {
     cli::set_up(app_, status_);
-    stop_before_work(app_);
+    // Called when all is parsed, before the commands do their work.
+    app_.parse_complete_callback([] { throw Understood(); });
   }
   CLI::App& app() { return app_; }
 
@@ -49,14 +50,6 @@ class CommandLine {
 
  private:
   struct Understood {};
-  /// The callbacks that do the work are replaced.
-  static void stop_before_work(CLI::App& app) {
-    for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-      command->callback([] { throw Understood(); });
-      stop_before_work(*command);
-    }
-  }
-
   int status_ = 0;
   CLI::App app_;
 };

@@ -38,7 +38,7 @@ TEST(Plot, TakesTheMeanOfWhatFallsTogether) {
 
 TEST(Plot, DrawsDotsInBraille) {
   // Two by four dots a character: the first is the left upper one, U+2801.
-  EXPECT_THAT(plot(values({1, 0}), 0, 1, 1, 1, true), ElementsAre("\u28E1"));
+  EXPECT_THAT(plot(values({1, 0}), 0, 1, 1, 1, true), ElementsAre("\u28B1"));
   EXPECT_THAT(plot(values({3, 3}), 0, 3, 1, 1, true), ElementsAre("\u2809"));
   EXPECT_THAT(plot(values({0, 0}), 0, 3, 1, 1, true), ElementsAre("\u28C0"));
   EXPECT_THAT(plot({std::nullopt, std::nullopt}, 0, 3, 1, 1, true), ElementsAre(" "));

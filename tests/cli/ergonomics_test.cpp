@@ -35,13 +35,13 @@ TEST_F(Ergonomics, MisspeltNamesGetASuggestion) {
     return std::vector<std::string>{"models", "wrong.json"};
   };
   expect_bad_usage(spec(R"({"name": "w", "input": {"shape": [8, 8, 1]}, "layrs": []})"),
-                   {"'layrs'", "did you mean 'layers'?"});
+                   {"'layers' is missing; did you mean it by 'layrs'?"});
   expect_bad_usage(spec(R"({"name": "w", "input": {"shape": [8, 8, 1]}, "layers": [
       {"name": "c", "op": "conv2", "filters": 4, "kernel": 3}]})"),
                    {"'conv2'", "did you mean 'conv2d'?"});
   expect_bad_usage(spec(R"({"name": "w", "input": {"shape": [8, 8, 1]}, "layers": [
       {"name": "c", "op": "conv2d", "filtres": 4, "kernel": 3}]})"),
-                   {"'filtres'", "did you mean 'filters'?"});
+                   {"'filters' is missing; did you mean it by 'filtres'?"});
   expect_bad_usage(spec(R"({"name": "w", "input": {"shape": [8, 8, 1]}, "layers": [
       {"name": "flat", "op": "flatten"}, {"name": "logits", "op": "dense", "units": 4, "inputs": ["falt"]}]})"),
                    {"'falt'", "did you mean 'flat'?"});

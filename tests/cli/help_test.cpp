@@ -65,7 +65,7 @@ TEST(Help, EveryFlagIsDescribedAndTakesSomethingNamed) {
     for (const CLI::Option* option : command->get_options()) {
       const std::string flag = command_path(*command) + " " + option->get_name();
       EXPECT_FALSE(option->get_description().empty()) << flag;
-      if (option->get_type_size() == 0 || option->get_positional()) continue;
+      if (!takes_value(*option) || option->get_positional()) continue;
       EXPECT_TRUE(option->get_type_name() != "TEXT" || option->get_name() == "--case")
           << flag << ": name what it takes in text_name() of src/cli/help_format.cpp";
     }

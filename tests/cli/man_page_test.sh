@@ -40,6 +40,6 @@ while IFS= read -r flag; do
   grep -qE -- "^ +(-[a-z], )?$flag( |$)" page || fail "the page does not have $flag"
 done <<<"$flags"
 # What an example shows can be copied: hyphens are hyphens, quotes are quotes.
-groff -man -Tutf8 -P-c -rLL=2000n quern.1 | sed 's/.\x08//g' | grep -q "quern predict '#7' --checkpoint" ||
+groff -man -Tutf8 -P-c -rLL=2000n quern.1 | sed 's/.\x08//g' | grep "quern predict '#7' --checkpoint" >/dev/null ||
   fail "an example is not what was typed"
 echo "$(wc -l <<<"$commands") commands and $(wc -l <<<"$flags") flags"

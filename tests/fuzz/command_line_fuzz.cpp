@@ -23,7 +23,7 @@ std::vector<std::string> arguments(const std::uint8_t* data, std::size_t size) {
   return result;
 }
 
-/// Thrown when a command's flags have been read, instead of carrying it out.
+/// Thrown when all is parsed, instead of carrying it out.
 struct Parsed {};
 
 /// What complain() prints of a message must be one line that moves no cursor, whatever was typed.
@@ -49,8 +49,7 @@ void parse_command(const std::vector<std::string>& given) {
   int status = 0;
   CLI::App app("fuzz", "quern");
   cli::set_up(app, status);
-  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
-    command->parse_complete_callback([] { throw Parsed(); });
+  app.parse_complete_callback([] { throw Parsed(); });
   try {
     cli::check_command(app, given[0]);
   } catch (const Error& error) {
