@@ -1,9 +1,12 @@
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
+#include "cli/opinion.hpp"
 #include "cli/progress.hpp"
+#include "cli/statistics.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/report.hpp"
@@ -11,16 +14,26 @@
 #include "quern/version.hpp"
 
 namespace quern::cli {
+namespace fs = std::filesystem;
 namespace {
 
 struct EvalFlags {
-  std::string checkpoint;
+  std::vector<std::string> checkpoints;
   std::optional<std::string> data;
   std::optional<std::int64_t> limit_test;
   std::optional<std::string> logits;
-  bool train_set = false;
+  bool train_set = false, ensemble = false;
+  int views = 1;
   DeviceFlags device;
   OutputFlags output;
+};
+
+/// A checkpoint that was asked.
+struct Member {
+  fs::path path;
+  std::string model;
+  std::int64_t epochs = 0;
+  Evaluation evaluation;
 };
 
 std::int64_t total(const std::vector<std::int64_t>& row) {
@@ -56,38 +69,145 @@ void write_logits(const std::string& path, const Evaluation& evaluation, const S
   write_safetensors(path, tensors);
 }
 
-int run_eval(const EvalFlags& flags) {
-  const std::filesystem::path path = find_checkpoint(flags.checkpoint, /*resume=*/false);
-  const Checkpoint checkpoint = load_checkpoint(path);
-  if (flags.limit_test && *flags.limit_test < 1)
-    fail_input("--limit-test {}: must be at least 1", *flags.limit_test);
-  const Dataset data = load_dataset(flags.data.value_or(checkpoint.run.data));
-  const Split& images = flags.train_set ? data.train : data.test;
+/// Networks whose answers can be averaged see the same images and know the same classes.
+void require_alike(const fs::path& a_path, const Checkpoint& a, const fs::path& b_path, const Checkpoint& b) {
+  const auto takes = [](const fs::path& path, const ModelSpec& spec) {
+    return fmt::format("{} takes {}x{}x{} images in {} classes", path.string(), spec.height, spec.width,
+                       spec.channels, output_classes(spec));
+  };
+  const auto form = [](const ModelSpec& spec) {
+    return std::tuple(spec.height, spec.width, spec.channels, output_classes(spec));
+  };
+  constexpr const char* kAdvice = "an ensemble's members must agree: leave one out";
+  if (form(a.spec) != form(b.spec))
+    fail_input("{}, {}: {}", takes(a_path, a.spec), takes(b_path, b.spec), kAdvice);
+  const auto &ours = a.run.class_names, &theirs = b.run.class_names;
+  if (!ours.empty() && !theirs.empty() && ours != theirs)
+    fail_input("{} tells {} apart, {} {}: {}", a_path.string(), fmt::join(ours, ", "), b_path.string(),
+               fmt::join(theirs, ", "), kAdvice);
+}
 
-  const SessionOptions options = flags.device.over({});
-  Session session(checkpoint.spec, options);
-  if (const std::string note = fallback_note(options.device); !note.empty() && !flags.output.quiet)
-    fmt::print(stderr, "{}\n", note);
-  session.set_weights(checkpoint.weights);
-  if (!checkpoint.ema.empty()) session.set_average(checkpoint.ema);
-  const DeviceImages device_images(session, images, flags.train_set ? "the training set" : "the test set");
-  const std::int64_t count = flags.limit_test ? std::min(*flags.limit_test, images.count) : images.count;
-  const Evaluation evaluation =
-      Evaluator(session, device_images, first_indices(count)).run(/*keep_logits=*/true);
-  if (flags.logits) write_logits(*flags.logits, evaluation, images);
-  const auto counts = confusion_matrix(evaluation, images);
-  std::vector<std::string> names = data.class_names;
-  for (std::size_t i = names.size(); i < counts.size(); ++i) names.push_back(std::to_string(i));
-  names.resize(counts.size());
-
-  if (!flags.output.quiet && !flags.output.json) {
-    fmt::print("{}: {} after {} epochs\n", path.string(), checkpoint.spec.name, checkpoint.state.epoch);
-    fmt::print("{}, {} set: accuracy {} ({} of {}), loss {:.5f}\n", data.name,
-               flags.train_set ? "training" : "test", percent(evaluation.accuracy), evaluation.correct,
-               evaluation.count, evaluation.loss);
-    print_matrix(counts, names);
+class Eval {
+ public:
+  explicit Eval(const EvalFlags& flags) : flags_(flags) {
+    if (flags.limit_test && *flags.limit_test < 1)
+      fail_input("--limit-test {}: must be at least 1", *flags.limit_test);
+    if (flags.views < 1 || flags.views > kMostViews)
+      fail_input("--tta {}: give 1 to {} views", flags.views, kMostViews);
+    if (flags.ensemble && flags.checkpoints.size() < 2)
+      fail_input("--ensemble needs at least two checkpoints or run folders");
   }
-  if (flags.output.json) {
+
+  int execute() {
+    const std::int64_t classes = find_members();
+    const Dataset data = load_dataset(data_spec_);
+    const Split& images = flags_.train_set ? data.train : data.test;
+    const std::int64_t count = flags_.limit_test ? std::min(*flags_.limit_test, images.count) : images.count;
+    const SessionOptions options = flags_.device.over({});
+    if (const std::string note = fallback_note(options.device); !note.empty() && !flags_.output.quiet)
+      fmt::print(stderr, "{}\n", note);
+
+    std::optional<ProbabilityMean> mean;
+    if (ensemble()) mean.emplace(count, classes);
+    for (Member& member : members_) {
+      Opinion opinion = ask(load_checkpoint(member.path), options, images,
+                            flags_.train_set ? "the training set" : "the test set", count, flags_.views,
+                            mean ? &*mean : nullptr);
+      device_ = opinion.device;
+      member.evaluation = std::move(opinion.evaluation);
+      if (ensemble()) member.evaluation.logits = {};  // counted in the mean; many members take no more memory
+    }
+    const Evaluation result = mean ? mean->evaluate(images.labels) : std::move(members_.front().evaluation);
+    if (!mean) members_.front().evaluation = without_logits(result);
+    if (flags_.logits) write_logits(*flags_.logits, result, images);
+    report(data, images, result);
+    return 0;
+  }
+
+ private:
+  bool ensemble() const { return members_.size() > 1; }
+
+  static Evaluation without_logits(const Evaluation& evaluation) {
+    return {evaluation.loss,    evaluation.accuracy, evaluation.count,
+            evaluation.correct, evaluation.classes,  {}};
+  }
+
+  /// Looks at every checkpoint before the first is evaluated, and keeps none. Gives the number of classes.
+  std::int64_t find_members() {
+    std::optional<Checkpoint> first;
+    for (const std::string& given : flags_.checkpoints) {
+      const fs::path path = find_checkpoint(given, /*resume=*/false);
+      Checkpoint checkpoint = load_checkpoint(path);
+      members_.push_back({path, checkpoint.spec.name, checkpoint.state.epoch, {}});
+      if (!first) {
+        first = std::move(checkpoint);
+        continue;
+      }
+      const fs::path& first_path = members_.front().path;
+      require_alike(first_path, *first, path, checkpoint);
+      if (!flags_.data && checkpoint.run.data != first->run.data)
+        fail_input("{} was trained on {}, {} on {}: say with --data which set to evaluate",
+                   first_path.string(), first->run.data, path.string(), checkpoint.run.data);
+    }
+    data_spec_ = flags_.data.value_or(first->run.data);
+    return output_classes(first->spec);
+  }
+
+  void report(const Dataset& data, const Split& images, const Evaluation& result) const {
+    const auto counts = confusion_matrix(result, images);
+    std::vector<std::string> names = data.class_names;
+    for (std::size_t i = names.size(); i < counts.size(); ++i) names.push_back(std::to_string(i));
+    names.resize(counts.size());
+    if (!flags_.output.quiet && !flags_.output.json) {
+      ensemble() ? print_members(data, result) : print_single(data, result);
+      print_matrix(counts, names);
+    }
+    if (flags_.output.json) print_json(data, result, counts, names);
+  }
+
+  std::string views_text() const {
+    return flags_.views > 1 ? fmt::format(", {} views of each image", flags_.views) : "";
+  }
+  const char* set_name() const { return flags_.train_set ? "training" : "test"; }
+
+  void print_single(const Dataset& data, const Evaluation& result) const {
+    const Member& member = members_.front();
+    fmt::print("{}: {} after {} epochs\n", member.path.string(), member.model, member.epochs);
+    fmt::print("{}, {} set{}: accuracy {} ({} of {}; 95 % interval {}), loss {:.5f}\n", data.name, set_name(),
+               views_text(), percent(result.accuracy), result.correct, result.count,
+               to_text(wilson_interval(result.correct, result.count)), result.loss);
+  }
+
+  void print_members(const Dataset& data, const Evaluation& result) const {
+    fmt::print("{}, {} set, {} images{}: the mean of {} checkpoints\n\n", data.name, set_name(),
+               with_commas(result.count), views_text(), members_.size());
+    std::vector<std::vector<std::string>> rows;
+    const auto add = [&](std::string name, std::string model, std::string epochs, const Evaluation& of) {
+      rows.push_back({std::move(name), std::move(model), std::move(epochs), percent(of.accuracy),
+                      fmt::format("{:.2f} %", standard_error(of.accuracy, of.count) * 100),
+                      to_text(wilson_interval(of.correct, of.count)), with_commas(of.correct),
+                      fmt::format("{:.5f}", of.loss)});
+    };
+    for (const Member& member : members_)
+      add(member.path.string(), member.model, std::to_string(member.epochs), member.evaluation);
+    add("ensemble", "", "", result);
+    fmt::print("{}", format_table({"checkpoint", "model", ">epochs", ">accuracy", ">std error",
+                                   ">95 % interval", ">correct", ">loss"},
+                                  rows));
+  }
+
+  static nlohmann::json accuracy_json(const Evaluation& of) {
+    const Interval interval = wilson_interval(of.correct, of.count);
+    return {{"correct", of.correct},
+            {"accuracy", of.accuracy},
+            {"standard_error", standard_error(of.accuracy, of.count)},
+            {"interval_95", {interval.low, interval.high}},
+            {"loss", of.loss}};
+  }
+
+  void print_json(const Dataset& data, const Evaluation& result,
+                  const std::vector<std::vector<std::int64_t>>& counts,
+                  const std::vector<std::string>& names) const {
     nlohmann::json per_class = nlohmann::json::array();
     for (std::size_t label = 0; label < counts.size(); ++label) {
       const std::int64_t sum = total(counts[label]);
@@ -96,37 +216,64 @@ int run_eval(const EvalFlags& flags) {
           sum > 0 ? nlohmann::json(static_cast<double>(counts[label][label]) / static_cast<double>(sum))
                   : nullptr;
     }
-    fmt::print("{}\n", nlohmann::json{{"checkpoint", path.string()},
-                                      {"model", checkpoint.spec.name},
-                                      {"device", session.device_name()},
-                                      {"data", data.name},
-                                      {"split", flags.train_set ? "train" : "test"},
-                                      {"images", evaluation.count},
-                                      {"correct", evaluation.correct},
-                                      {"accuracy", evaluation.accuracy},
-                                      {"loss", evaluation.loss},
-                                      {"classes", std::move(per_class)},
-                                      {"confusion_matrix", counts},
-                                      {"quern_version", version()}}
-                           .dump());
+    nlohmann::json members = nlohmann::json::array();
+    for (const Member& member : members_) {
+      members.push_back(accuracy_json(member.evaluation));
+      members.back()["checkpoint"] = member.path.string();
+      members.back()["model"] = member.model;
+      members.back()["epochs"] = member.epochs;
+    }
+    nlohmann::json json = accuracy_json(result);
+    json.update({{"device", device_},
+                 {"data", data.name},
+                 {"split", flags_.train_set ? "train" : "test"},
+                 {"images", result.count},
+                 {"views", flags_.views},
+                 {"members", std::move(members)},
+                 {"classes", std::move(per_class)},
+                 {"confusion_matrix", counts},
+                 {"quern_version", version()}});
+    if (!ensemble()) {
+      json["checkpoint"] = members_.front().path.string();
+      json["model"] = members_.front().model;
+    }
+    fmt::print("{}\n", json.dump());
   }
-  return 0;
-}
+
+  const EvalFlags& flags_;
+  std::vector<Member> members_;
+  std::string data_spec_, device_;
+};
 
 }  // namespace
 
 void add_eval(CLI::App& app, int& status) {
   auto flags = std::make_shared<EvalFlags>();
-  CLI::App* command = app.add_subcommand("eval", "Evaluate a checkpoint: loss, accuracy, confusion matrix");
-  command->add_option("checkpoint", flags->checkpoint, "A run folder or a checkpoint file")->required();
+  CLI::App* command = app.add_subcommand(
+      "eval", "Evaluate a checkpoint, or several as an ensemble: loss, accuracy, confusion matrix");
+  command
+      ->add_option("checkpoint", flags->checkpoints,
+                   "A run folder or a checkpoint file; of several, the mean probabilities are evaluated")
+      ->required()
+      ->take_all();
+  command->add_flag("--ensemble", flags->ensemble,
+                    "Average the probabilities of the checkpoints: at least two must be given");
+  command->add_option(
+      "--tta", flags->views,
+      fmt::format(
+          "Average over the N nearest views of each image, 1 to {} (default 1: the image alone); 5: and "
+          "by one pixel up, left, right and down; 9: and diagonally; 13: and by two",
+          kMostViews));
   command->add_option("--data", flags->data,
                       "mnist, fashion-mnist or a folder (default: what it was trained on)");
   command->add_option("--limit-test", flags->limit_test, "Evaluate the first N images only");
-  command->add_option("--logits", flags->logits, "Write all logits and labels to this safetensors file");
+  command->add_option("--logits", flags->logits,
+                      "Write all logits and labels to this safetensors file; of an ensemble or several views "
+                      "the logarithms of the mean probabilities");
   command->add_flag("--train-set", flags->train_set, "Evaluate the training set instead of the test set");
   flags->device.add_to(*command);
   flags->output.add_to(*command);
-  command->callback([flags, &status] { status = run_eval(*flags); });
+  command->callback([flags, &status] { status = Eval(*flags).execute(); });
 }
 
 }  // namespace quern::cli
