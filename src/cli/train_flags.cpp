@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "cli/help.hpp"
+#include "graph/spec_override.hpp"
 #include "quern/error.hpp"
 #include "train/run_json.hpp"
 
@@ -64,6 +65,13 @@ void TrainFlags::add_to(CLI::App& command) {
 void TrainFlags::add_data_flags(CLI::App& command) {
   command.add_option("--model", model,
                      fmt::format("A model's name or a spec file (default {})", kDefaultModel));
+  command
+      .add_option(
+          "--set", set,
+          "Replace a field of the model spec: layers.conv1.filters=16, recipe.schedule.kind=cosine; may be "
+          "repeated; recipe flags such as --lr go before it")
+      ->allow_extra_args(false)
+      ->take_all();
   command.add_option("--data", data,
                      fmt::format("mnist, fashion-mnist or a folder of IDX files (default {})", kDefaultData));
   command.add_option("--seed", seed, "Of every random number (default 1)");
@@ -109,7 +117,7 @@ TrainRequest TrainFlags::request() const {
 
 TrainRequest TrainFlags::fresh() const {
   TrainRequest request;
-  request.spec = load_model_spec(model.value_or(kDefaultModel));
+  request.spec = load_model_spec(model.value_or(kDefaultModel), set);
   recipe.apply(request.spec.recipe);
   RunSettings& run = request.run;
   run.seed = static_cast<std::uint64_t>(seed.value_or(1));
@@ -130,7 +138,10 @@ TrainRequest TrainFlags::resumed_request() const {
   request.spec = request.resumed->spec;
   request.run = request.resumed->run;
   RunSettings& run = request.run;
-  if (model && !same_network(load_model_spec(*model), request.spec))
+  if (override_spec(request.spec, set) != request.spec)
+    fail_input("--set {}: the run to be resumed was not trained so; leave the flag out, or start a new run",
+               fmt::join(set, " --set "));
+  if (model && !same_network(load_model_spec(*model, set), request.spec))
     fail_input(
         "--model {}: {} is a checkpoint of another model, '{}'; leave the flag out, or start a new run",
         *model, request.resumed_from.string(), request.spec.name);

@@ -34,6 +34,7 @@ struct TrainFlags {
   std::optional<std::int64_t> seed, validation, limit_train, limit_test, check_every;
   std::optional<int> early_stop;
   std::optional<double> require_accuracy;
+  std::vector<std::string> set;  ///< see spec_override.hpp
   bool no_save = false, tui = false;
   RecipeFlags recipe;
   DeviceFlags device;

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "graph/json_reader.hpp"
+#include "graph/spec_override.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
 
@@ -357,7 +358,7 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-ModelSpec load_model_spec(const std::string& name_or_path) {
+SpecText read_spec_text(const std::string& name_or_path) {
   namespace fs = std::filesystem;
   if (name_or_path.ends_with(".json") || name_or_path.find('/') != std::string::npos) {
     std::error_code ignored;
@@ -366,14 +367,19 @@ ModelSpec load_model_spec(const std::string& name_or_path) {
                  name_or_path);
     if (fs::file_size(name_or_path, ignored) > (4u << 20))
       fail_input("{}: larger than 4 MiB, which no model spec is", name_or_path);
-    return parse_model_spec(read_file(name_or_path), name_or_path);
+    return {read_file(name_or_path), name_or_path};
   }
   const auto names = model_names();
   if (std::find(names.begin(), names.end(), name_or_path) == names.end())
     fail_input("unknown model '{}': choose one of {}, or give a JSON file{}", name_or_path,
                fmt::join(names, ", "), did_you_mean(name_or_path, names));
   const fs::path path = find_models_directory() / (name_or_path + ".json");
-  return parse_model_spec(read_file(path), path.filename().string());
+  return {read_file(path), path.filename().string()};
+}
+
+ModelSpec load_model_spec(const std::string& name_or_path) {
+  const SpecText spec = read_spec_text(name_or_path);
+  return parse_model_spec(spec.text, spec.where);
 }
 
 }  // namespace quern
