@@ -17,6 +17,7 @@ void set_up(CLI::App& app, int& status) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.set_help_all_flag("--help-all", "Print the help of every command");
   add_train(app, status);
+  add_sweep(app, status);
   add_eval(app, status);
   add_predict(app, status);
   add_data(app, status);

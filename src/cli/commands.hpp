@@ -11,6 +11,7 @@ namespace quern::cli {
 /// leaves its exit status in `status`: 0 good, 1 the answer is no, 2 bad usage or input, 3 the device or
 /// system failed.
 void add_train(CLI::App& app, int& status);
+void add_sweep(CLI::App& app, int& status);
 void add_eval(CLI::App& app, int& status);
 void add_data(CLI::App& app, int& status);
 void add_predict(CLI::App& app, int& status);

@@ -24,16 +24,36 @@ std::span<const CommandHelp> command_helps() {
         {"quern train --run-dir runs/first --epochs 2 --augment-shift 2 --augment-rotate 10",
          "in a folder of that name, with augmented images"},
         {"quern train --resume runs/first", "go on where that run was stopped"},
+        {"quern train --set layers.conv1.filters=16 --lr 0.003",
+         "with one field of the model's spec replaced"},
         {"quern train --tui", "curves, speed and time by node, drawn while it trains"}},
        "1 the accuracy is below --require-accuracy, or the loss is not finite (see --on-nan); 130 (143) "
        "ended "
        "by SIGINT (SIGTERM), with everything saved"},
+      {"sweep",
+       kTrain,
+       "Trains many settings over several seeds, all combinations or random ones, and ranks them by their "
+       "mean "
+       "accuracy on images held out of the training set: 5,000 unless --validation says otherwise, others "
+       "for "
+       "each seed. The test set is not read before --final-test does. Ctrl-C saves the run that is being "
+       "trained, and a sweep started again in the same folder goes on with what is missing.",
+       {{"quern sweep --vary lr=1e-3,3e-3 --vary spec:layers.conv1.filters=16,32 --epochs 2",
+         "four settings, three seeds each"},
+        {"quern sweep --random 20 --vary lr=log:1e-4..1e-2 --vary augment-shift=uniform:0..2 --seeds 1",
+         "twenty drawn settings"},
+        {"quern sweep --seeds 5 --validation 0 --final-test", "n, mean, sd, min and max of one setting"},
+        {"quern sweep --dir sweeps/NAME", "go on with what is missing"}},
+       {}},
       {"eval",
        kTrain,
-       "Evaluates a checkpoint on the test set: accuracy, loss and the confusion matrix. A run folder stands "
-       "for its best checkpoint. Weights that were averaged in training (--ema) are evaluated as the "
-       "average.",
+       "Evaluates a checkpoint on the test set: accuracy with the error bar that so many images allow, loss "
+       "and the confusion matrix. A run folder stands for its best checkpoint. Weights that were averaged in "
+       "training (--ema) are evaluated as the average. Of several checkpoints, and of shifted views of an "
+       "image (--tta), the mean of the probabilities counts.",
        {{"quern eval runs/first", "accuracy and confusion matrix"},
+        {"quern eval --ensemble runs/first runs/second --tta 5",
+         "what two networks say together of five views"},
         {"quern eval runs/first --train-set", "of the images it was trained on"},
         {"quern eval runs/first --json --limit-test 1000", "one JSON object, about the first 1,000 images"}},
        {}},
@@ -162,6 +182,7 @@ std::span<const Example> first_examples() {
       {"quern train", "seed-bn on MNIST; the run lies in runs/"},
       {"quern train --model lenet5 --epochs 10 --validation 5000", "judged by images held out"},
       {"quern train --resume runs/NAME", "go on where a run was stopped"},
+      {"quern sweep --vary lr=1e-3,3e-3 --epochs 2", "settings ranked by images held out"},
       {"quern eval runs/NAME", "accuracy and confusion matrix"},
       {"quern predict digit.png", "what the newest run says of a picture"},
       {"quern report runs/A runs/B", "one page that compares runs"},

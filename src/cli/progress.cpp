@@ -80,14 +80,16 @@ void ProgressPrinter::update(const TrainProgress& progress) {
   if (view_) return view_->update(progress);
   if (quiet_ || !terminal_) return;
   // The last column stays free: text there makes some terminals wrap.
-  const std::string text = format_progress(progress).substr(0, terminal_columns(stream_) - 1);
+  const std::string text = (title_ ? *title_ + "  " : std::string())
+                               .append(format_progress(progress))
+                               .substr(0, terminal_columns(stream_) - 1);
   fmt::print(stream_, "\r{}\x1b[K", text);
   std::fflush(stream_);
   drawn_ = true;
 }
 
 void ProgressPrinter::line(const std::string& text) {
-  if (quiet_) return;
+  if (quiet_ || title_) return;
   clear();
   if (view_) {
     view_->line(text);
@@ -96,6 +98,14 @@ void ProgressPrinter::line(const std::string& text) {
   }
   fmt::print(stream_, "{}\n", text);
   std::fflush(stream_);
+}
+
+void ProgressPrinter::enter(std::string title) {
+  title_ = std::move(title);
+}
+
+void ProgressPrinter::leave() {
+  title_.reset();
 }
 
 }  // namespace quern::cli

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,17 @@ class ProgressPrinter {
   /// An epoch is over; only a view shows more of it than its line.
   void epoch(const EpochResult& result);
 
+  /// Until leave(), the live line starts with `title` and other lines are dropped: a run among many.
+  void enter(std::string title);
+  void leave();
+
  private:
   void clear();
   std::FILE* stream_;
   bool quiet_, terminal_, drawn_ = false;
   std::unique_ptr<LiveView> view_;
   std::vector<std::pair<std::FILE*, std::string>> waiting_;
+  std::optional<std::string> title_;
 };
 
 std::string format_progress(const TrainProgress& progress);

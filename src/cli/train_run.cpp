@@ -206,9 +206,9 @@ void TrainRun::explain_nonfinite(const RunObserver& observer, const Error& error
 void TrainRun::begin_view(bool watched) {
   if (const std::string absence = Screen::absence(); !absence.empty())
     return printer_.line(fmt::format("note: --tui draws on a terminal, but {}: going on without", absence));
-  std::string title =
-      fmt::format("{}: {} parameters, on {} ({}), {}", request_.spec.name, with_commas(trainer_->parameters()),
-                  session_.device_name(), session_.device().info().name, data_->name);
+  std::string title = fmt::format("{}: {} parameters, on {} ({}), {}", request_.spec.name,
+                                  with_commas(trainer_->parameters()), session_.device_name(),
+                                  session_.device().info().name, data_->name);
   printer_.begin_view(std::make_unique<LiveView>(printable(title), session_, *trainer_, watched));
 }
 

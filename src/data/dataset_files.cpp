@@ -180,13 +180,15 @@ bool holds_dataset(const fs::path& folder) {
   return find_idx(folder, "train-images", 3).has_value();
 }
 
-Dataset load_folder(const fs::path& folder, std::string name, std::vector<std::string> class_names) {
+Dataset load_folder(const fs::path& folder, std::string name, std::vector<std::string> class_names,
+                    DatasetParts parts) {
   Dataset set;
   set.name = std::move(name);
   set.path = folder;
   set.class_names = class_names.empty() ? class_names_of(folder) : std::move(class_names);
   set.classes = static_cast<int>(set.class_names.size());
   set.train = load_split(folder, "train", set.classes);
+  if (parts == DatasetParts::training) return set;
   set.test = load_split(folder, "t10k", set.classes);
   const Split &a = set.train, &b = set.test;
   if (a.height != b.height || a.width != b.width || a.channels != b.channels)
@@ -195,12 +197,12 @@ Dataset load_folder(const fs::path& folder, std::string name, std::vector<std::s
   return set;
 }
 
-Dataset load_dataset(std::string_view spec, const DatasetPlaces& places) {
+Dataset load_dataset(std::string_view spec, const DatasetPlaces& places, DatasetParts parts) {
   if (spec == kMnist || spec == kFashion) {
     const std::vector<fs::path> folders = dataset_folders(spec, places);
     const auto found = std::find_if(folders.begin(), folders.end(), holds_dataset);
     if (found == folders.end()) fail_not_found(spec, folders);
-    return load_folder(*found, std::string(spec), spec == kMnist ? digits() : fashion_names());
+    return load_folder(*found, std::string(spec), spec == kMnist ? digits() : fashion_names(), parts);
   }
   const fs::path folder(spec);
   std::error_code ignored;
@@ -211,11 +213,15 @@ Dataset load_dataset(std::string_view spec, const DatasetPlaces& places) {
         quote_path(folder), kMnist, kFashion,
         did_you_mean(spec, std::array{std::string(kMnist), std::string(kFashion)}));
   fs::path name = fs::weakly_canonical(folder, ignored).filename();
-  return load_folder(folder, name.string(), {});
+  return load_folder(folder, name.string(), {}, parts);
 }
 
 Dataset load_dataset(std::string_view spec) {
   return load_dataset(spec, DatasetPlaces::of_process());
+}
+
+Dataset load_training_set(std::string_view spec) {
+  return load_dataset(spec, DatasetPlaces::of_process(), DatasetParts::training);
 }
 
 PixelStatistics pixel_statistics(std::span<const std::uint8_t> pixels) {

@@ -31,9 +31,17 @@ std::vector<std::filesystem::path> dataset_folders(std::string_view name, const 
 bool holds_dataset(const std::filesystem::path& folder);
 
 /// Loads the set in a folder; an empty list of class names means that the folder says (see dataset.hpp).
+///
+/// `parts` says what is read: without the test set its files are not opened, and may be missing; `test` is
+/// empty then.
+enum class DatasetParts { all, training };
 Dataset load_folder(const std::filesystem::path& folder, std::string name,
-                    std::vector<std::string> class_names);
+                    std::vector<std::string> class_names, DatasetParts parts = DatasetParts::all);
 
-Dataset load_dataset(std::string_view spec, const DatasetPlaces& places);
+Dataset load_dataset(std::string_view spec, const DatasetPlaces& places,
+                     DatasetParts parts = DatasetParts::all);
+
+/// load_dataset() for who must not see the test set.
+Dataset load_training_set(std::string_view spec);
 
 }  // namespace quern
