@@ -21,8 +21,8 @@ TEST(Statistics, WilsonsIntervalIsTheOneOfThePaper) {
   EXPECT_NEAR(some.high, 0.9821, 1e-4);
   const cli::Interval all = cli::wilson_interval(10, 10);
   EXPECT_NEAR(all.low, 1 / (1 + 3.8414588 / 10), 1e-6);
-  EXPECT_EQ(all.high, 1);
-  EXPECT_EQ(cli::wilson_interval(0, 10).low, 0);
+  EXPECT_DOUBLE_EQ(all.high, 1);
+  EXPECT_NEAR(cli::wilson_interval(0, 10).low, 0, 1e-15);
   EXPECT_NEAR(cli::standard_error(0.99, 10000), 0.000994987, 1e-8);
   EXPECT_EQ(cli::standard_error(1, 10000), 0);
 }
