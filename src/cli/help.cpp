@@ -82,7 +82,8 @@ std::span<const CommandHelp> command_helps() {
        "random input, with poisoned outputs and guard bands.",
        {{"quern check --device cpu --op conv2d.forward", "one direction of one operation"},
         {"quern check --device emu --op relu --races", "the CUDA kernels on the emulator, races too"},
-        {"quern check --mode support --assume sm_90", "who would serve what on a GPU that is not here"},
+        {"quern check --mode support --assume sm_90",
+         "who would serve what on a GPU that is not here (needs a build with CUDA)"},
         {"quern check --op dense --list", "the names of the cases"}},
        "1 an implementation is wrong; what could not run here is listed as NOT_RUN and is no failure"},
       {"bench",
@@ -90,7 +91,7 @@ std::span<const CommandHelp> command_helps() {
        "Times every implementation, each verified first, and shows how near it comes to the roofline that "
        "was "
        "measured on the same device. `quern bench train` times whole steps and runs.",
-       {{"quern bench --op conv2d --batch 64,256", "all but the reference, at two batch sizes"},
+       {{"quern bench --op dense --batch 64,256", "all but the reference, at two batch sizes"},
         {"quern bench --impl onednn --op dense.forward --json", "one provider, one direction, for machines"}},
        "1 an implementation was wrong; it then has no time"},
       {"bench train",
@@ -140,7 +141,8 @@ std::span<const CommandHelp> command_helps() {
        "model's step: shapes, the implementation that was chosen, why others refused, launches, memory.",
        {{"quern info", "the build and its devices"},
         {"quern info --plan --model resnet-tiny", "who computes what"},
-        {"quern info --plan --device cuda --assume sm_90", "on a GPU that is not here"}},
+        {"quern info --plan --device cuda --assume sm_90",
+         "on a GPU that is not here (needs a build with CUDA)"}},
        {}},
       {"models",
        kSetup,

@@ -48,6 +48,8 @@ std::string help_text(const CLI::App& app, std::size_t columns);
 
 /// "train", "bench train"; empty for the program itself.
 std::string command_path(const CLI::App& app);
+/// "quern eval [FLAGS] CHECKPOINT".
+std::string usage_line(const CLI::App& app);
 /// Whether something follows it, unlike a flag that is on or off.
 bool takes_value(const CLI::Option& option);
 /// "-o, --output FILE"; a positional's name.

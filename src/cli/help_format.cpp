@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cctype>
 #include <map>
 #include <utility>
 
@@ -71,22 +71,6 @@ std::string examples(std::span<const Example> list, std::size_t columns) {
                   : entry(example.line, "", 6, columns).substr(0, kIndent + example.line.size()) +
                         "\n      " + wrap(example.what, columns, 6, 6) + "\n";
   return out;
-}
-
-std::string usage(const CLI::App& app, bool has_commands) {
-  std::string text = "Usage: quern";
-  if (const std::string path = command_path(app); !path.empty()) text += " " + path;
-  if (has_commands) text += app.get_parent() == nullptr ? " COMMAND" : " [COMMAND]";
-  text += " [FLAGS]";
-  for (const CLI::Option* option : app.get_options()) {
-    if (!option->get_positional()) continue;
-    std::string name = option->get_name(true);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    if (option->get_expected_max() > 1) name += "...";
-    text += option->get_required() ? " " + name : " [" + name + "]";
-  }
-  return text + "\n";
 }
 
 std::vector<const CLI::App*> commands_of(const CLI::App& app) {
@@ -166,6 +150,22 @@ std::string command_path(const CLI::App& app) {
   return before.empty() ? app.get_name() : before + " " + app.get_name();
 }
 
+std::string usage_line(const CLI::App& app) {
+  const std::string path = command_path(app);
+  std::string text = path.empty() ? "quern" : "quern " + path;
+  if (!commands_of(app).empty()) text += path.empty() ? " COMMAND" : " [COMMAND]";
+  text += " [FLAGS]";
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->get_positional()) continue;
+    std::string name = option->get_name(true);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    if (option->get_expected_max() > 1) name += "...";
+    text += option->get_required() ? fmt::format(" {}", name) : fmt::format(" [{}]", name);
+  }
+  return text;
+}
+
 bool takes_value(const CLI::Option& option) {
   return option.get_items_expected_max() > 0;
 }
@@ -208,7 +208,7 @@ std::string help_text(const CLI::App& app, std::size_t columns) {
   std::string out =
       path.empty() ? wrap(app.get_description(), columns, 0, 0) + "\n\n"
                    : wrap(fmt::format("quern {}: {}", path, app.get_description()), columns, 2, 0) + "\n\n";
-  out += usage(app, !commands_of(app).empty());
+  out += fmt::format("Usage: {}\n", usage_line(app));
   if (help != nullptr) out += "\n" + wrap(help->about, columns, 0, 0) + "\n";
   out += commands(app, columns);
   for (const FlagSection& section : flag_sections(app)) {

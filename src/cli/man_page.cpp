@@ -101,9 +101,11 @@ std::string man_page(const CLI::App& app) {
   std::string out = fmt::format(".TH QUERN 1 \"\" \"quern {}\" \"User Commands\"\n", escaped(version()));
   out += ".SH NAME\nquern \\- train convolutional networks with hand\\-tuned kernels\n";
   out += ".SH SYNOPSIS\n";
-  for (const CLI::App* command : commands_of(app))
-    out += fmt::format("{}\\fBquern {}\\fR [\\fIFLAGS\\fR]{}\n",
-                       command == commands_of(app).front() ? "" : ".br\n", escaped(command->get_name()), "");
+  std::string between;
+  for (const CLI::App* command : commands_of(app)) {
+    out += between + escaped(usage_line(*command)) + '\n';
+    between = ".br\n";
+  }
   out += ".SH DESCRIPTION\n" + paragraph(app.get_description());
   out += ".PP\n" +
          paragraph(
@@ -112,7 +114,6 @@ std::string man_page(const CLI::App& app) {
              "counts the second time. Progress is drawn on terminals only. --help after any command "
              "shows its flags and examples; quern --help-all shows all of them, quern --version the "
              "version.");
-  std::string heading;
   out += ".SH COMMANDS\n";
   for (const CLI::App* command : commands_of(app)) out += command_section(*command);
   out += ".SH EXAMPLES\n" + examples(first_examples());

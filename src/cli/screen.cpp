@@ -18,7 +18,8 @@ namespace {
 
 // Alternate screen, cleared, no cursor; and back.
 constexpr std::string_view kBorrow = "\x1b[?1049h\x1b[2J\x1b[H\x1b[?25l";
-constexpr std::string_view kGiveBack = "\x1b[?25h\x1b[?1049l";
+// Cleared first: a multiplexer whose window grew meanwhile would show what was drawn.
+constexpr std::string_view kGiveBack = "\x1b[H\x1b[J\x1b[?25h\x1b[?1049l";
 
 std::atomic<bool> borrowed{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // handlers touch it

@@ -43,7 +43,7 @@ TEST_F(GpuAbsence, IsTakenForTheCpuUnderAutoAndSaidInOneLine) {
 }
 
 TEST_F(Commands, GraphFlagsAreChecked) {
-  expect_bad_usage(train({"--graph", "sometimes"}), {"--graph sometimes", "auto, loop, unrolled or off"});
+  expect_bad_usage(train({"--graph", "sometimes"}), {"--graph sometimes", "auto, loop, unrolled, off"});
   expect_bad_usage(train({"--graph", "loop", "--no-graph"}), {"contradict"});
   expect_bad_usage(train({"--profile-steps", "12"}), {"--profile-steps 12", "200:210"});
   expect_bad_usage(train({"--profile-steps", "5:99999", "--no-save"}), {"--profile-steps 5:99999"});

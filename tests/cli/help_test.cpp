@@ -96,6 +96,8 @@ TEST(Help, GroupsCommandsAndNamesVariablesAndStatuses) {
        {"Usage: quern COMMAND [FLAGS]", "\nTrain and look:\n  train ", "\nMeasure:\n", "\nExchange:\n",
         "\nSetup:\n", "\nExamples:\n", "\nEnvironment:\n  QUERN_DATA ", "\nExit status:\n  0 "})
     EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_EQ(usage_line(*line.app().get_subcommand("predict")), "quern predict [FLAGS] IMAGE...");
+  EXPECT_EQ(usage_line(*line.app().get_subcommand("models")), "quern models [FLAGS] [MODEL]");
   // A flag's heading, and what it takes.
   const std::string train = help_text(*line.app().get_subcommand("train"), 100);
   for (const char* part : {"\nRecipe:\n", "\nDevice:\n", "\nRun:\n", "  --model NAME|FILE ", "  --epochs N ",

@@ -213,8 +213,8 @@ TEST_F(TrainCommand, FlagsOverrideTheRecipe) {
 }
 
 TEST_F(TrainCommand, RefusesBadInput) {
-  expect_bad_usage(train({"--batch", "0"}), {"batch size", "0"});
-  expect_bad_usage(train({"--batch", "-3"}), {"batch size", "-3"});
+  expect_bad_usage(train({"--batch", "0"}), {"--batch 0", "at least 1"});
+  expect_bad_usage(train({"--batch", "-3"}), {"--batch -3", "at least 1"});
   expect_bad_usage(train({"--batch", "201"}), {"batch size 201 is above the 200 training images"});
   expect_bad_usage(train({"--batch", "many"}), {"--batch", "many"});
   expect_bad_usage(train({"--lr", "nan"}), {"--lr"});
