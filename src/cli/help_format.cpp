@@ -93,14 +93,17 @@ std::string commands(const CLI::App& app, std::size_t columns) {
 /// What flags take that CLI11 knows as text only.
 std::string_view text_name(const std::string& flag) {
   static const std::map<std::string_view, std::string_view> names{
-      {"--model", "NAME|FILE"},   {"--data", "NAME|FOLDER"}, {"--device", "NAME"},    {"--optimizer", "NAME"},
-      {"--schedule", "NAME"},     {"--precision", "NAME"},   {"--graph", "NAME"},     {"--impl", "[OP=]NAME"},
-      {"--op", "NAME"},           {"--mode", "NAME"},        {"--shape-set", "NAME"}, {"--layout", "NAME"},
-      {"--on-nan", "NAME"},       {"--assume", "NAME"},      {"--rename", "OLD=NEW"}, {"--shard", "I/N"},
-      {"--profile-steps", "A:B"}, {"--run-dir", "FOLDER"},   {"--resume", "RUN"},     {"--checkpoint", "RUN"},
-      {"--first-steps", "FILE"},  {"--onnx", "FILE"},        {"--torch", "FILE"},     {"--keras", "FILE"},
-      {"--trace", "FILE"},        {"--preview", "FILE"},     {"--logits", "FILE"},    {"--output", "FILE"},
-      {"--case", "TEXT"}};
+      {"--model", "NAME|FILE"},  {"--data", "NAME|FOLDER"},  {"--device", "NAME"},
+      {"--optimizer", "NAME"},   {"--schedule", "NAME"},     {"--precision", "NAME"},
+      {"--graph", "NAME"},       {"--impl", "[OP=]NAME"},    {"--op", "NAME"},
+      {"--mode", "NAME"},        {"--shape-set", "NAME"},    {"--layout", "NAME"},
+      {"--on-nan", "NAME"},      {"--assume", "NAME"},       {"--rename", "OLD=NEW"},
+      {"--shard", "I/N"},        {"--profile-steps", "A:B"}, {"--run-dir", "FOLDER"},
+      {"--resume", "RUN"},       {"--checkpoint", "RUN"},    {"--first-steps", "FILE"},
+      {"--onnx", "FILE"},        {"--torch", "FILE"},        {"--keras", "FILE"},
+      {"--trace", "FILE"},       {"--preview", "FILE"},      {"--logits", "FILE"},
+      {"--output", "FILE"},      {"--case", "TEXT"},         {"--set", "FIELD=VALUE"},
+      {"--vary", "FLAG=VALUES"}, {"--dir", "FOLDER"}};
   const auto found = names.find(flag);
   return found == names.end() ? "TEXT" : found->second;
 }

@@ -145,7 +145,9 @@ TEST_F(Commands, ChoosesImplementationsByTime) {
   const test::Outcome training = quern({"train", "--model", "small.json", "--data", "data", "--epochs", "1",
                                         "--device", "cpu", "--impl", "auto", "--no-save"});
   EXPECT_EQ(training.status, 0) << training.err;
+#ifdef QUERN_HAVE_CUDA  // another build has no kernels to choose among for that GPU
   expect_bad_usage({"info", "--plan", "--assume", "sm_90", "--impl", "auto"}, {"auto"});
+#endif
   unsetenv("XDG_CACHE_HOME");
 }
 

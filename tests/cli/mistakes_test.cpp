@@ -48,7 +48,7 @@ TEST(Mistakes, Commands) {
       {"quern trian", {"unknown command 'trian'", "did you mean 'train'?"}},
       {"quern evl x", {"did you mean 'eval'?"}},
       {"quern bench trian", {"'trian' is no command of `quern bench`", "did you mean 'train'?"}},
-      {"quern frobnicate", {"unknown command 'frobnicate'", "train, eval"}},
+      {"quern frobnicate", {"unknown command 'frobnicate'", "train, sweep"}},
       {"quern --json", {"`quern` has no flag --json", "see `quern --help`"}},
   });
   EXPECT_THAT(message("quern frobnicate"), Not(HasSubstr("did you mean")));
@@ -96,9 +96,9 @@ TEST(Mistakes, ValuesThatAreMissingOrTooMany) {
       {"quern train --json=maybe", {"--json", "maybe", "takes no value"}},
       {"quern eval", {"`quern eval` needs checkpoint: A run folder or a checkpoint file"}},
       {"quern import net.safetensors", {"`quern import` needs -o, --output FILE"}},
-      {"quern eval runs/a runs/b", {"`quern eval` does not take 'runs/b'"}},
+      {"quern export runs/a runs/b --onnx f", {"`quern export` does not take 'runs/b'"}},
       {"quern train seed", {"`quern train` does not take 'seed'"}},
-      {"quern", {"a command is missing: choose one of train, eval"}},
+      {"quern", {"a command is missing: choose one of train, sweep"}},
   });
 }
 
