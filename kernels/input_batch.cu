@@ -6,6 +6,8 @@
 //      sample's transformation, then a pixel a thread, its four sources read through the first-level cache.
 //      Predicted: launch-bound at batch 64, at the memory floor from batch 4096 on; not measured yet.
 //   2  Writes bf16 too, eight pixels a thread; starts while the kernel before it ends.
+//   3  Elastic distortion and erasing: a warp draws the nodes' displacements, a number a thread.
+//      Predicted: no difference without them, as all blocks take the same branches; not measured yet.
 //
 // Floor, 28 x 28 x 1: 784 bytes in, 3136 out a sample in fp32, 1568 in bf16. Batch 64: 0.25 MB, 0.05 us at an
 // H200's 4.8 TB/s; batch 1024: 4.0 MB, 0.8 us. One launch. A first convolution that reads the uint8 images
@@ -88,6 +90,60 @@ __device__ __forceinline__ Transform draw_transform(const InputBatchArgs& args, 
   return t;
 }
 
+// The square that is erased, in whole numbers.
+struct Square {
+  int top, left, side;
+  __device__ bool holds(int h, int w) const {
+    return h >= top && h < top + side && w >= left && w < left + side;
+  }
+};
+
+// Numbers 5 to 7 of the sample's stream.
+__device__ __forceinline__ Square draw_square(const InputBatchArgs& args, int sample) {
+  const auto below = [&](unsigned number, int limit) {
+    const std::uint32_t bits = philox_u32(args.step->seed, RandomPurpose::augment, 0, args.step->step,
+                                          8 * static_cast<std::uint64_t>(sample) + number);
+    return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
+  };
+  Square square;
+  square.side = below(5, args.erase + 1);
+  square.top = below(6, args.height) - square.side / 2;
+  square.left = below(7, args.width) - square.side / 2;
+  return square;
+}
+
+// Displacements along h and w of every node of the elastic grid: number `thread` of the sample's second
+// stream.
+constexpr int kDisplacements = 2 * kElasticNodes * kElasticNodes;
+__device__ __forceinline__ float draw_displacement(const InputBatchArgs& args, int sample, int thread) {
+  const std::uint32_t bits =
+      philox_u32(args.step->seed, RandomPurpose::augment, 1, args.step->step,
+                 static_cast<std::uint64_t>(kDisplacements) * static_cast<std::uint64_t>(sample) +
+                     static_cast<std::uint64_t>(thread));
+  return (2.0f * uniform_from_u32(bits) - 1.0f) * args.elastic;
+}
+
+// A place along one side of the elastic grid: between node `first` and the next, `share` of the way.
+struct GridPlace {
+  int first;
+  float share;
+};
+__device__ __forceinline__ GridPlace grid_place(int position, int extent) {
+  const float at =
+      static_cast<float>(position * (kElasticNodes - 1)) / static_cast<float>(extent > 1 ? extent - 1 : 1);
+  const int node = static_cast<int>(at);
+  const int first = node < kElasticNodes - 2 ? node : kElasticNodes - 2;
+  return {first, at - static_cast<float>(first)};
+}
+
+// Along `axis` (0: h, 1: w), bilinear between four nodes.
+__device__ __forceinline__ float displacement(const float* nodes, GridPlace h, GridPlace w, int axis) {
+  const float* const node = nodes + 2 * (kElasticNodes * h.first + w.first) + axis;
+  const float upper = (1.0f - w.share) * node[0] + w.share * node[2];
+  const float lower = (1.0f - w.share) * node[2 * kElasticNodes] + w.share * node[2 * kElasticNodes + 2];
+  return (1.0f - h.share) * upper + h.share * lower;
+}
+
 // Zero outside of the image.
 __device__ __forceinline__ float pixel_at(const std::uint8_t* image, const InputBatchArgs& args, int h, int w,
                                           int c) {
@@ -102,25 +158,43 @@ __global__ void __launch_bounds__(kThreads) augment_kernel(const __grid_constant
   const int pixels = args.height * args.width;
   T* const to = static_cast<T*>(args.x) + static_cast<std::int64_t>(sample) * pixels * args.channels;
   QUERN_SHARED(transform, Transform[1]);
+  QUERN_SHARED(square, Square[1]);
+  QUERN_SHARED(nodes, float[kDisplacements]);
   join_stream();
   const std::int64_t image = source_image(args, sample);
   const std::uint8_t* const from = args.images + image * pixels * args.channels;
   if (threadIdx.x == 0) {
     args.y[sample] = args.labels[image];
     transform[0] = draw_transform(args, sample);
+    square[0] = draw_square(args, sample);
   }
+  if (args.elastic != 0.0f && threadIdx.x < kDisplacements)
+    nodes[threadIdx.x] = draw_displacement(args, sample, static_cast<int>(threadIdx.x));
   __syncthreads();
   const Transform t = transform[0];
+  const Square erased = square[0];
   const float centre_h = 0.5f * static_cast<float>(args.height - 1);
   const float centre_w = 0.5f * static_cast<float>(args.width - 1);
   for (int i = static_cast<int>(threadIdx.x); i < pixels; i += kThreads) {
-    const float x = static_cast<float>(i % args.width) - centre_w - t.shift_w;
-    const float y = static_cast<float>(i / args.width) - centre_h - t.shift_h;
+    const int out_h = i / args.width, out_w = i % args.width;
+    if (erased.holds(out_h, out_w)) {
+      for (int c = 0; c < args.channels; ++c)
+        to[static_cast<std::int64_t>(i) * args.channels + c] = stored_as<T>(normalise(0.0f, args));
+      continue;
+    }
+    const float x = static_cast<float>(out_w) - centre_w - t.shift_w;
+    const float y = static_cast<float>(out_h) - centre_h - t.shift_h;
+    float move_h = 0.0f, move_w = 0.0f;
+    if (args.elastic != 0.0f) {
+      const GridPlace h = grid_place(out_h, args.height), w = grid_place(out_w, args.width);
+      move_h = displacement(nodes, h, w, 0);
+      move_w = displacement(nodes, h, w, 1);
+    }
     // Far outside everything is zero; the clamp keeps the conversion to int defined.
     const float source_h =
-        fminf(fmaxf(centre_h + t.yx * x + t.yy * y, -2.0f), static_cast<float>(args.height) + 1.0f);
+        fminf(fmaxf(centre_h + t.yx * x + t.yy * y + move_h, -2.0f), static_cast<float>(args.height) + 1.0f);
     const float source_w =
-        fminf(fmaxf(centre_w + t.xx * x + t.xy * y, -2.0f), static_cast<float>(args.width) + 1.0f);
+        fminf(fmaxf(centre_w + t.xx * x + t.xy * y + move_w, -2.0f), static_cast<float>(args.width) + 1.0f);
     const float top = floorf(source_h), left = floorf(source_w);
     const float down = source_h - top, right = source_w - left;
     const int h = static_cast<int>(top), w = static_cast<int>(left);

@@ -21,8 +21,9 @@ struct InputBatchArgs {
   DType type = DType::f32;  ///< of x: f32 or bf16
   float mean = 0, stddev = 1;
   bool augment = false;
-  float shift = 0, rotate = 0, scale = 0,
-        shear = 0;  ///< Augment of quern/op.hpp: pixels, degrees, a factor, degrees
+  float shift = 0, rotate = 0, scale = 0, shear = 0,
+        elastic = 0;  ///< Augment of quern/op.hpp: pixels, degrees, a factor, degrees, pixels
+  int erase = 0;      ///< the same: pixels
 };
 
 QUERN_DECLARE_LAUNCHER(input_batch_forward, InputBatchArgs);

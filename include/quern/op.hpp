@@ -191,18 +191,34 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-/// Random geometric augmentation, drawn per sample and step. All zero: off.
-/// Output pixel (h, w) samples the source at centre + A^-1 * (h - centre - shift), bilinear, zero outside.
+/// Nodes along a side of the grid of Augment::elastic.
+inline constexpr int kElasticNodes = 4;
+
+/// Random augmentation, drawn per sample and step. All zero: off.
+/// Output pixel p = (h, w) samples the source at centre + A^-1 * (p - centre - shift) + d(p), bilinear, zero
+/// outside; then a square of the output is erased.
 /// In coordinates (x = w, y = h), centre = ((W-1)/2, (H-1)/2) and A = scale * rotation * shear with
 /// rotation = [cos t, -sin t; sin t, cos t] and shear = [1, tan s; 0, 1]; "zero" is a pixel of value 0,
 /// before the normalisation. Draw j of sample n is u = uniform_from_u32(philox_u32(seed, augment, 0, step, 8
 /// * n + j)) mapped to (2u - 1) * limit; j = 0: shift of y, 1: shift of x, 2: t, 3: scale - 1, 4: s.
+/// d, the elastic distortion, is bilinear between the nodes of a grid of K x K = kElasticNodes^2 over the
+/// image: pixel (h, w) lies at (h (K-1) / max(1, H-1), w (K-1) / max(1, W-1)) of it, so that the corners are
+/// nodes. Node (i, j) is displaced along y by draw k = 2 (K i + j) and along x by draw k + 1 of the stream 1:
+/// with u = uniform_from_u32(philox_u32(seed, augment, 1, step, 2 K^2 n + k)), (2u - 1) * elastic. The erased
+/// square is of value 0, before the normalisation, in all channels. Its side is s = below(5, erase + 1), its
+/// first row below(6, H) - s/2, its first column below(7, W) - s/2, in whole numbers, where below(j, m) = m *
+/// (b >> 8) >> 24 of the bits b of draw j in 64 bits: the same on every device. A side of 0 erases nothing;
+/// what sticks out of the image is cut off.
 struct Augment {
-  float shift = 0;   ///< largest shift in pixels, uniform in [-shift, shift] for both axes
-  float rotate = 0;  ///< largest rotation in degrees
-  float scale = 0;   ///< largest relative scaling: factor uniform in [1 - scale, 1 + scale]
-  float shear = 0;   ///< largest horizontal shear in degrees
-  bool enabled() const noexcept { return shift != 0 || rotate != 0 || scale != 0 || shear != 0; }
+  float shift = 0;    ///< largest shift in pixels, uniform in [-shift, shift] for both axes
+  float rotate = 0;   ///< largest rotation in degrees
+  float scale = 0;    ///< largest relative scaling: factor uniform in [1 - scale, 1 + scale]
+  float shear = 0;    ///< largest horizontal shear in degrees
+  float elastic = 0;  ///< largest displacement of a node in pixels, for both axes
+  int erase = 0;      ///< largest side of the erased square in pixels
+  bool enabled() const noexcept {
+    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0;
+  }
   bool operator==(const Augment&) const = default;
 };
 

@@ -26,6 +26,8 @@ constexpr std::array kIntegers{
     IntegerFlag{"--epochs", "Passes over the training set", [](Recipe& r) -> int& { return r.epochs; }},
     IntegerFlag{"--batch", "Images in a step; the last step of an epoch takes what is left",
                 [](Recipe& r) -> int& { return r.batch_size; }},
+    IntegerFlag{"--augment-erase", "Largest side of a square erased at a random place, in pixels",
+                [](Recipe& r) -> int& { return r.augment.erase; }},
 };
 
 constexpr std::array kNumbers{
@@ -56,6 +58,8 @@ constexpr std::array kNumbers{
                [](Recipe& r) -> float& { return r.augment.scale; }},
     NumberFlag{"--augment-shear", "Largest random shear, in degrees",
                [](Recipe& r) -> float& { return r.augment.shear; }},
+    NumberFlag{"--augment-elastic", "Largest random displacement of an elastic distortion, in pixels",
+               [](Recipe& r) -> float& { return r.augment.elastic; }},
 };
 
 bool depends_on_epochs(const Schedule& schedule) {

@@ -75,6 +75,8 @@ Augment parse_augment(const nlohmann::json& json, const std::string& where) {
   augment.rotate = static_cast<float>(reader.number("rotate", 0, 180, 0));
   augment.scale = static_cast<float>(reader.number("scale", 0, 0.9, 0));
   augment.shear = static_cast<float>(reader.number("shear", 0, 80, 0));
+  augment.elastic = static_cast<float>(reader.number("elastic", 0, 1024, 0));
+  augment.erase = static_cast<int>(reader.integer("erase", 0, 1 << 16, 0));
   reader.finish();
   return augment;
 }
@@ -176,10 +178,10 @@ nlohmann::json to_json(const Recipe& recipe) {
                              {"milestones", recipe.schedule.milestones},
                              {"initial_fraction", short_number(recipe.schedule.initial_fraction)},
                              {"warm_fraction", short_number(recipe.schedule.warm_fraction)}};
-  nlohmann::json augment = {{"shift", short_number(recipe.augment.shift)},
-                            {"rotate", short_number(recipe.augment.rotate)},
-                            {"scale", short_number(recipe.augment.scale)},
-                            {"shear", short_number(recipe.augment.shear)}};
+  nlohmann::json augment = {
+      {"shift", short_number(recipe.augment.shift)},     {"rotate", short_number(recipe.augment.rotate)},
+      {"scale", short_number(recipe.augment.scale)},     {"shear", short_number(recipe.augment.shear)},
+      {"elastic", short_number(recipe.augment.elastic)}, {"erase", recipe.augment.erase}};
   return {{"epochs", recipe.epochs},
           {"batch_size", recipe.batch_size},
           {"optimizer", to_string(recipe.optimizer)},

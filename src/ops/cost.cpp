@@ -144,8 +144,10 @@ double optimizer(const OpDesc& desc) {
 }
 
 double input_batch(const OpDesc& desc) {
-  // One multiply-add normalises; sampling costs the two coordinates and three interpolations.
-  return count(desc.outputs[0]) * (desc.as<InputBatchAttrs>().augment.enabled() ? 2 + 8 + 9 : 2);
+  // One multiply-add normalises; sampling costs the two coordinates and three interpolations, an elastic
+  // distortion three more for each coordinate.
+  const Augment& augment = desc.as<InputBatchAttrs>().augment;
+  return count(desc.outputs[0]) * ((augment.enabled() ? 2 + 8 + 9 : 2) + (augment.elastic != 0 ? 2 * 9 : 0));
 }
 
 double flops(const OpDesc& desc) {

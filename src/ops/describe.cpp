@@ -39,6 +39,8 @@ struct AttrText {
     if (a.augment.enabled())
       text += fmt::format(" shift {} rotate {} scale {} shear {}", a.augment.shift, a.augment.rotate,
                           a.augment.scale, a.augment.shear);
+    if (a.augment.elastic != 0) text += fmt::format(" elastic {}", a.augment.elastic);
+    if (a.augment.erase != 0) text += fmt::format(" erase {}", a.augment.erase);
     return text;
   }
   std::string operator()(const Conv2dAttrs& a) const {

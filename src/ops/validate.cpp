@@ -173,6 +173,10 @@ void input_batch(const OpDesc& desc, const Operands& operands) {
   operands.require(augment.scale >= 0 && augment.scale < 1, "scale must be in [0, 1), got {}", augment.scale);
   operands.require(augment.shear >= 0 && augment.shear < 90, "shear must be in [0, 90) degrees, got {}",
                    augment.shear);
+  operands.require(augment.elastic >= 0 && std::isfinite(augment.elastic),
+                   "elastic must be at least 0, got {}", augment.elastic);
+  operands.require(augment.erase >= 0 && augment.erase <= 1 << 16,
+                   "erase must be in [0, 65536] pixels, got {}", augment.erase);
 }
 
 void conv2d(const OpDesc& desc, const Operands& operands) {

@@ -118,6 +118,14 @@ std::vector<Mutant> mutants() {
       {"input_forgets_shear", {OpKind::input_batch, kF}, "_shear", 10, altering<InputBatchAttrs>([](auto& a) {
          a.augment.shear = 0;
        })},
+      {"input_forgets_to_distort",
+       {OpKind::input_batch, kF},
+       "_elastic",
+       10,
+       altering<InputBatchAttrs>([](auto& a) { a.augment.elastic = 0; })},
+      {"input_erases_less", {OpKind::input_batch, kF}, "_erase9", 5, altering<InputBatchAttrs>([](auto& a) {
+         a.augment.erase = 8;
+       })},
       {"input_forgets_half_a_pixel",
        {OpKind::input_batch, kF},
        "_shift0.5",

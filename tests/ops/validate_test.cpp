@@ -210,6 +210,10 @@ std::vector<Broken> broken_attributes() {
       "scale", [](auto& a) { a.augment.scale = 1; }, "scale");
   input(
       "shear", [](auto& a) { a.augment.shear = 90; }, "shear");
+  input(
+      "elastic", [&](auto& a) { a.augment.elastic = inf; }, "elastic");
+  input(
+      "erase", [](auto& a) { a.augment.erase = -1; }, "erase");
 
   const auto conv = [&](const char* name, auto change, const char* part) {
     for (const auto d : {Direction::forward, Direction::backward_data, Direction::backward_weights})

@@ -139,6 +139,73 @@ TEST(ReferenceInputBatch, AShearOfOneMovesRowsApart) {
   expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, w - (h - 3)); });
 }
 
+/// The bits of draw `number` of the stream that moves nodes.
+double node_draw(const StepScalars& step, std::uint64_t sample, unsigned number) {
+  const std::uint32_t bits =
+      philox_u32(step.seed, RandomPurpose::augment, 1, step.step, 32 * sample + number);
+  return 2 * static_cast<double>(uniform_from_u32(bits)) - 1;
+}
+
+/// On a plane the value tells how far a pixel was read from its place: at the nodes it is their displacement,
+/// half way between two nodes the mean of theirs, in the middle of four the mean of the four.
+TEST(ReferenceInputBatch, AnElasticDistortionMovesTheNodesAndWhatIsBetween) {
+  constexpr std::int64_t kSize = 19, kSamples = 3;  // nodes at 0, 6, 12 and 18
+  for (const bool along_h : {true, false}) {
+    Case test{{1, kSize, kSize, 1}, {}, {0}, {0, 0, 0}, kSamples, {}, {}};
+    for (std::int64_t h = 0; h < kSize; ++h)
+      for (std::int64_t w = 0; w < kSize; ++w)
+        test.pixels.push_back(static_cast<double>(20 + 10 * (along_h ? h : w)));
+    test.attrs.augment.elastic = 2;
+    test.step.seed = 5;
+    test.step.step = 9;
+    const Values x = test.run().get("x");
+    for (std::int64_t n = 0; n < kSamples; ++n) {
+      const auto node = [&](std::int64_t i, std::int64_t j) {
+        return 2 * node_draw(test.step, static_cast<std::uint64_t>(n),
+                             static_cast<unsigned>(2 * (4 * i + j) + (along_h ? 0 : 1)));
+      };
+      const auto moved = [&](std::int64_t h, std::int64_t w) {
+        const double value = x[static_cast<std::size_t>((n * kSize + h) * kSize + w)] * 255;
+        return (value - 20) / 10 - static_cast<double>(along_h ? h : w);
+      };
+      // Nodes 1 and 2 stay inside the image wherever they are moved.
+      for (std::int64_t i = 1; i <= 2; ++i)
+        for (std::int64_t j = 1; j <= 2; ++j)
+          EXPECT_NEAR(moved(6 * i, 6 * j), node(i, j), 1e-6) << i << " " << j;
+      EXPECT_NEAR(moved(9, 6), (node(1, 1) + node(2, 1)) / 2, 1e-6);
+      EXPECT_NEAR(moved(6, 9), (node(1, 1) + node(1, 2)) / 2, 1e-6);
+      EXPECT_NEAR(moved(9, 9), (node(1, 1) + node(1, 2) + node(2, 1) + node(2, 2)) / 4, 1e-6);
+      EXPECT_NEAR(moved(8, 6), (2 * node(1, 1) + node(2, 1)) / 3, 1e-6);
+    }
+  }
+}
+
+TEST(ReferenceInputBatch, ErasesASquareOfEverySideAndCutsItOff) {
+  constexpr std::int64_t kSize = 9, kErase = 4;
+  Case test = square(kSize);
+  test.attrs.augment.erase = kErase;
+  bool sides[kErase + 1] = {}, cut = false;
+  for (test.step.step = 0; test.step.step < 60; ++test.step.step) {
+    const auto below = [&](unsigned number, std::uint64_t limit) {
+      const std::uint64_t bits =
+          philox_u32(test.step.seed, RandomPurpose::augment, 0, test.step.step, number) >> 8;
+      return static_cast<std::int64_t>(limit * bits >> 24);
+    };
+    const std::int64_t side = below(5, kErase + 1);
+    const std::int64_t top = below(6, kSize) - side / 2, left = below(7, kSize) - side / 2;
+    sides[side] = true;
+    cut = cut || top < 0 || left + side > kSize;
+    const Values x = test.run().get("x");
+    for (std::int64_t h = 0; h < kSize; ++h)
+      for (std::int64_t w = 0; w < kSize; ++w) {
+        const bool inside = h >= top && h < top + side && w >= left && w < left + side;
+        EXPECT_NEAR(x[static_cast<std::size_t>(h * kSize + w)] * 255, inside ? 0 : pixel(test, h, w), 1e-9);
+      }
+  }
+  for (const bool seen : sides) EXPECT_TRUE(seen);
+  EXPECT_TRUE(cut);
+}
+
 /// Bilinear sampling reproduces a plane exactly, so that the interior shows where each pixel was read:
 /// at centre + A^-1 (p - centre - shift), here from A itself by Cramer's rule.
 TEST(ReferenceInputBatch, AllTogetherReadWhereTheDefinitionSays) {

@@ -24,10 +24,18 @@ void add(Table& table, const Shape& images, int order_length, int batch, float m
 void add_input_batch_cases(Table& table) {
   const Augmented kNone{"", {}};
   const Augmented variants[] = {
-      {"_shift2", {.shift = 2}},      {"_shift0.5", {.shift = 0.5f}},
-      {"_rotate15", {.rotate = 15}},  {"_rotate180", {.rotate = 180}},
-      {"_scale0.1", {.scale = 0.1f}}, {"_scale0.5", {.scale = 0.5f}},
-      {"_shear10", {.shear = 10}},    {"_all", {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5}}};
+      {"_shift2", {.shift = 2}},
+      {"_shift0.5", {.shift = 0.5f}},
+      {"_rotate15", {.rotate = 15}},
+      {"_rotate180", {.rotate = 180}},
+      {"_scale0.1", {.scale = 0.1f}},
+      {"_scale0.5", {.scale = 0.5f}},
+      {"_shear10", {.shear = 10}},
+      {"_all", {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5}},
+      {"_elastic3", {.elastic = 3}},
+      {"_erase9", {.erase = 9}},
+      {"_erased_elastic_all",
+       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6}}};
   // MNIST's shape, with the usual normalisations.
   for (const int n : {1, 2, 3, 7, 16, 31, 33, 64}) {
     add(table, {40, 28, 28, 1}, 100, n, 0, 1, kNone);

@@ -28,6 +28,8 @@ void add_input_batch(Registry& registry) {
     args.rotate = attrs.augment.rotate;
     args.scale = attrs.augment.scale;
     args.shear = attrs.augment.shear;
+    args.elastic = attrs.augment.elastic;
+    args.erase = attrs.augment.erase;
     return args;
   };
   forward.bind = [](InputBatchArgs& args, const RunArgs& run) {

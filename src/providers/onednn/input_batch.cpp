@@ -1,6 +1,7 @@
 // Gathers a batch of uint8 images by the shuffled order, normalises and, on request, augments them. A pixel
 // has only 256 values, so normalisation is a table.
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -42,6 +43,62 @@ struct AffineMap {
   }
 };
 
+/// What is added to the place an output pixel is read at. See Augment::elastic.
+class ElasticField {
+ public:
+  ElasticField(const Augment& augment, const StepScalars& step, std::int64_t sample, int height, int width)
+      : enabled_(augment.elastic != 0),
+        per_row_((kElasticNodes - 1) / std::max(1.0, height - 1.0)),
+        per_column_((kElasticNodes - 1) / std::max(1.0, width - 1.0)) {
+    if (!enabled_) return;
+    for (std::size_t k = 0; k < draws_.size(); ++k) {
+      const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 1, step.step,
+                                            draws_.size() * static_cast<std::uint64_t>(sample) + k);
+      draws_[k] =
+          (2 * static_cast<double>(uniform_from_u32(bits)) - 1) * static_cast<double>(augment.elastic);
+    }
+  }
+  bool enabled() const { return enabled_; }
+  /// Adds to the two coordinates.
+  void move(int h, int w, double& source_h, double& source_w) const {
+    const double row = h * per_row_, column = w * per_column_;
+    const int i = std::min(static_cast<int>(row), kElasticNodes - 2);
+    const int j = std::min(static_cast<int>(column), kElasticNodes - 2);
+    const double down = row - i, right = column - j;
+    const auto between = [&](int axis) {
+      const double* node = &draws_[static_cast<std::size_t>(2 * (kElasticNodes * i + j) + axis)];
+      return (1 - down) * ((1 - right) * node[0] + right * node[2]) +
+             down * ((1 - right) * node[2 * kElasticNodes] + right * node[2 * kElasticNodes + 2]);
+    };
+    source_h += between(0);
+    source_w += between(1);
+  }
+
+ private:
+  bool enabled_;
+  double per_row_, per_column_;
+  std::array<double, 2 * kElasticNodes * kElasticNodes> draws_{};
+};
+
+/// The rows and columns that are erased. See Augment::erase.
+struct ErasedSquare {
+  int top, left, bottom, right;
+
+  ErasedSquare(const Augment& augment, const StepScalars& step, std::int64_t sample, int height, int width) {
+    const auto below = [&](unsigned number, int limit) {
+      const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 0, step.step,
+                                            8 * static_cast<std::uint64_t>(sample) + number);
+      return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
+    };
+    const int side = below(5, augment.erase + 1);
+    const int first_row = below(6, height) - side / 2, first_column = below(7, width) - side / 2;
+    top = std::max(0, first_row);
+    left = std::max(0, first_column);
+    bottom = std::min(height, first_row + side);
+    right = std::min(width, first_column + side);
+  }
+};
+
 class InputBatchRun final : public Executable {
  public:
   InputBatchRun(const OpDesc& desc, int parts)
@@ -73,7 +130,7 @@ class InputBatchRun final : public Executable {
         const std::uint8_t* image = input<std::uint8_t>(args, 0) + order[n] * pixels;
         float* x = output(args, 0) + n * pixels;
         if (attrs_.augment.enabled())
-          warp(image, AffineMap(attrs_.augment, step, n, height_, width_), x);
+          augment(image, step, n, x);
         else
           for (std::int64_t i = 0; i < pixels; ++i) x[i] = normalised_[image[i]];
         output<std::int32_t>(args, 1)[n] = input<std::uint8_t>(args, 1)[order[n]];
@@ -85,8 +142,18 @@ class InputBatchRun final : public Executable {
   double mean() const { return static_cast<double>(attrs_.mean); }
   double deviation() const { return static_cast<double>(attrs_.stddev); }
 
+  void augment(const std::uint8_t* image, const StepScalars& step, std::int64_t sample, float* out) const {
+    const Augment& drawn = attrs_.augment;
+    warp(image, AffineMap(drawn, step, sample, height_, width_),
+         ElasticField(drawn, step, sample, height_, width_), out);
+    const ErasedSquare square(drawn, step, sample, height_, width_);
+    for (int h = square.top; h < square.bottom; ++h)
+      for (int w = square.left; w < square.right; ++w)
+        std::fill_n(out + (std::int64_t{h} * width_ + w) * channels_, channels_, normalised_[0]);
+  }
+
   /// Bilinear between four pixels, zero outside the image.
-  void warp(const std::uint8_t* image, const AffineMap& map, float* out) const {
+  void warp(const std::uint8_t* image, const AffineMap& map, const ElasticField& field, float* out) const {
     const auto scale = static_cast<float>(1.0 / (255.0 * deviation()));
     const auto offset = static_cast<float>(mean() / deviation());
     const auto pixel = [&](int row, int column, int c) -> float {
@@ -95,8 +162,9 @@ class InputBatchRun final : public Executable {
     };
     for (int h = 0; h < height_; ++h) {
       for (int w = 0; w < width_; ++w, out += channels_) {
-        const double source_h = map.h0 + map.h_by_h * h + map.h_by_w * w;
-        const double source_w = map.w0 + map.w_by_h * h + map.w_by_w * w;
+        double source_h = map.h0 + map.h_by_h * h + map.h_by_w * w;
+        double source_w = map.w0 + map.w_by_h * h + map.w_by_w * w;
+        if (field.enabled()) field.move(h, w, source_h, source_w);
         // Nothing of the image is within reach; also keeps the integers below in range.
         if (!(source_h > -1 && source_h < height_ && source_w > -1 && source_w < width_)) {
           std::fill_n(out, channels_, -offset);

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <numbers>
 
 #include "providers/reference/ops.hpp"
@@ -58,6 +60,61 @@ struct Transform {
   }
 };
 
+/// One sample's elastic distortion: how much further a pixel is read.
+class Distortion {
+ public:
+  Distortion(const Augment& augment, const StepScalars& step, Index sample, Index height, Index width)
+      : height_(height), width_(width) {
+    for (Index k = 0; k < 2 * kNodes * kNodes; ++k) {
+      const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 1, step.step,
+                                            static_cast<std::uint64_t>(2 * kNodes * kNodes * sample + k));
+      draws_[k] =
+          (2 * static_cast<double>(uniform_from_u32(bits)) - 1) * static_cast<double>(augment.elastic);
+    }
+  }
+
+  Point at(Index h, Index w) const {
+    Point sum{0, 0};
+    for (Index i = 0; i < kNodes; ++i)
+      for (Index j = 0; j < kNodes; ++j) {
+        // A node's share falls linearly to zero at its neighbours.
+        const double share = hat(position(h, height_) - static_cast<double>(i)) *
+                             hat(position(w, width_) - static_cast<double>(j));
+        sum.h += share * draws_[2 * (kNodes * i + j)];
+        sum.w += share * draws_[2 * (kNodes * i + j) + 1];
+      }
+    return sum;
+  }
+
+ private:
+  static constexpr Index kNodes = kElasticNodes;
+  static double hat(double distance) { return std::max(0.0, 1 - std::abs(distance)); }
+  static double position(Index pixel, Index extent) {
+    return static_cast<double>(pixel * (kNodes - 1)) / static_cast<double>(std::max<Index>(1, extent - 1));
+  }
+
+  double draws_[2 * kNodes * kNodes];
+  Index height_, width_;
+};
+
+/// One sample's erased square.
+struct Erased {
+  Index side, top, left;
+
+  Erased(const Augment& augment, const StepScalars& step, Index sample, Index height, Index width) {
+    const auto below = [&](unsigned number, Index limit) {
+      const std::uint64_t draw = philox_u32(step.seed, RandomPurpose::augment, 0, step.step,
+                                            8 * static_cast<std::uint64_t>(sample) + number) /
+                                 256;
+      return static_cast<Index>(static_cast<std::uint64_t>(limit) * draw / 16777216);
+    };
+    side = below(5, augment.erase + 1);
+    top = below(6, height) - side / 2;
+    left = below(7, width) - side / 2;
+  }
+  bool holds(Index h, Index w) const { return h >= top && h - top < side && w >= left && w - left < side; }
+};
+
 }  // namespace
 
 template <class Real>
@@ -85,13 +142,20 @@ void input_batch_forward(const OpDesc& desc, const RunArgs& args) {
     const Index index = order[step.order_offset + n];
     const Image image{images + index * height * width * channels, height, width, channels};
     const Transform transform(attrs.augment, step, n);
+    const Distortion distortion(attrs.augment, step, n, height, width);
+    const Erased erased(attrs.augment, step, n, height, width);
     const Point centre{static_cast<double>(height - 1) / 2, static_cast<double>(width - 1) / 2};
     for (Index h = 0; h < height; ++h) {
       for (Index w = 0; w < width; ++w) {
-        const Point source = transform.source_of({static_cast<double>(h), static_cast<double>(w)}, centre);
+        Point source = transform.source_of({static_cast<double>(h), static_cast<double>(w)}, centre);
+        if (attrs.augment.elastic != 0) {
+          const Point further = distortion.at(h, w);
+          source = {source.h + further.h, source.w + further.w};
+        }
         for (Index c = 0; c < channels; ++c) {
-          const double pixel =
-              attrs.augment.enabled() ? image.bilinear(source.h, source.w, c) : image.at(h, w, c);
+          const double pixel = erased.holds(h, w)        ? 0
+                               : attrs.augment.enabled() ? image.bilinear(source.h, source.w, c)
+                                                         : image.at(h, w, c);
           x(n, h, w, c) = (pixel - mean) / stddev;
         }
       }
