@@ -311,7 +311,7 @@ class Sweep {
 
   void print_header() {
     printer_.line(fmt::format(
-        "{} by {}, {}; judged by {}", plural(static_cast<std::int64_t>(settings_.size()), "setting"),
+        "{} by {}, in {}; judged by {}", plural(static_cast<std::int64_t>(settings_.size()), "setting"),
         plural(plan_.seeds, "seed"), folder_->path().string(),
         validation_ > 0
             ? fmt::format("{} images held out of {}'s training set", with_commas(validation_), data_.name)
