@@ -78,6 +78,7 @@ std::vector<std::int64_t> read_extents(Source& source, const std::string& file) 
   if (source.read(std::span(bytes).first(wanted)) != wanted)
     fail_input("{} is truncated: it ends within its {} dimensions; download it again", file, rank);
   std::vector<std::int64_t> extents;
+  extents.reserve(static_cast<std::size_t>(rank));
   for (int axis = 0; axis < rank; ++axis) extents.push_back(big_endian_32(bytes + 4 * axis));
   return extents;
 }

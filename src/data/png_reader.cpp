@@ -30,7 +30,7 @@ class PngReader {
 
   /// Everything up to the pixels. Reading stops there; nothing of the image's size is allocated.
   bool read_header() {
-    if (setjmp(png_jmpbuf(png_))) return false;
+    if (setjmp(png_jmpbuf(png_))) return false;  // NOLINT(cert-err52-cpp): the library's way of reporting
     png_set_read_fn(png_, this, on_read);
     // The sizes are checked by the caller, with messages of their own; text and profiles are not even stored.
     png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
@@ -47,7 +47,7 @@ class PngReader {
 
   /// Sets up grey, or grey and alpha, with 8 bits each.
   bool convert() {
-    if (setjmp(png_jmpbuf(png_))) return false;
+    if (setjmp(png_jmpbuf(png_))) return false;  // NOLINT(cert-err52-cpp): the library's way of reporting
     constexpr int kSilent = 1;
     constexpr int kRec709 = -1;
     png_set_expand(png_);
@@ -60,7 +60,7 @@ class PngReader {
   }
 
   bool read_pixels(png_bytep pixels, std::size_t row_bytes) {
-    if (setjmp(png_jmpbuf(png_))) return false;
+    if (setjmp(png_jmpbuf(png_))) return false;  // NOLINT(cert-err52-cpp): the library's way of reporting
     const png_uint_32 rows = png_get_image_height(png_, info_);
     for (int pass = 0; pass < passes_; ++pass)
       for (png_uint_32 row = 0; row < rows; ++row) png_read_row(png_, pixels + row * row_bytes, nullptr);
