@@ -32,7 +32,8 @@ function(quern_library name)
 endfunction()
 
 # quern_test(NAME SOURCES ... LIBRARIES ... [LABELS ...] [TIMEOUT seconds]): one GoogleTest program; each of its
-# tests becomes a CTest test. QUERN_SOURCE_DIR is defined for tests that read files of the tree.
+# tests becomes a CTest test. QUERN_SOURCE_DIR is defined for tests that read files of the tree. The target
+# tests-LABEL builds all programs of a label.
 function(quern_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -43,6 +44,12 @@ function(quern_test name)
   target_compile_definitions(${name} PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} quern_options quern_warnings GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+  foreach(label ${ARG_LABELS})
+    if(NOT TARGET tests-${label})
+      add_custom_target(tests-${label})
+    endif()
+    add_dependencies(tests-${label} ${name})
+  endforeach()
   if(ARG_LABELS)
     # gtest_discover_tests keeps only the first of several labels, so they are set on the list of tests it leaves.
     set(labels_file ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake)
