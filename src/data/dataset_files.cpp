@@ -86,6 +86,7 @@ Split load_split(const fs::path& folder, const std::string& prefix, int classes)
 
 std::vector<std::string> digits() {
   std::vector<std::string> names;
+  names.reserve(10);
   for (int digit = 0; digit < 10; ++digit) names.push_back(std::to_string(digit));
   return names;
 }
@@ -136,6 +137,7 @@ std::optional<fs::path> package_folder(const DatasetPlaces& places) {
 
 [[noreturn]] void fail_not_found(std::string_view name, const std::vector<fs::path>& folders) {
   std::vector<std::string> places;
+  places.reserve(folders.size());
   for (const fs::path& folder : folders) places.push_back(quote_path(folder));
   const char* advice = name == kFashion
                            ? "apt-get install dataset-fashion-mnist, or give its folder"

@@ -81,7 +81,9 @@ void export_weights(const std::filesystem::path& path, const ModelSpec& spec, st
                     WeightHome home) {
   const auto layout = foreign_layout(spec, home);
   std::vector<std::vector<float>> values;
+  values.reserve(layout.size());
   std::vector<TensorToStore> tensors;
+  tensors.reserve(layout.size());
   for (const ForeignTensor& tensor : layout)
     values.push_back(tensor.to_foreign(weights.subspan(
         static_cast<std::size_t>(tensor.own.offset), static_cast<std::size_t>(tensor.own.shape.elements()))));
