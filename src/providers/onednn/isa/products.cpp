@@ -252,13 +252,12 @@ struct OuterTile {
 template <int kCount, int kVecs, bool kTail>
 void outer_tile(const OuterTile& t) {
   const OuterRows& args = *t.args;
+  // What was there is added last: a long sum of sums of rows loses fewer digits than one of single products.
   Vec acc[kCount][kVecs];
   QUERN_UNROLL
   for (int j = 0; j < kCount; ++j) {
     QUERN_UNROLL
-    for (int v = 0; v < kVecs; ++v)
-      acc[j][v] =
-          args.accumulate ? load_lanes<kTail>(t.out + j * args.out_step + v * kLanes, t.lanes) : Vec{};
+    for (int v = 0; v < kVecs; ++v) acc[j][v] = Vec{};
   }
   const std::ptrdiff_t a_pixel = args.a_pixel, b_pixel = args.b_pixel;
   for (int p = 0; p < args.rows; ++p) {
@@ -282,8 +281,11 @@ void outer_tile(const OuterTile& t) {
   QUERN_UNROLL
   for (int j = 0; j < kCount; ++j) {
     QUERN_UNROLL
-    for (int v = 0; v < kVecs; ++v)
-      store_lanes<kTail>(t.out + j * args.out_step + v * kLanes, acc[j][v], t.lanes);
+    for (int v = 0; v < kVecs; ++v) {
+      float* out = t.out + j * args.out_step + v * kLanes;
+      if (args.accumulate) acc[j][v] += load_lanes<kTail>(out, t.lanes);
+      store_lanes<kTail>(out, acc[j][v], t.lanes);
+    }
   }
 }
 
