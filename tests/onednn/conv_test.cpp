@@ -32,6 +32,7 @@ void PrintTo(const Shapes& shapes, std::ostream* out) {
 /// Shapes at the edges of tiles, panels, bands and vectors.
 std::vector<Shapes> shapes() {
   std::vector<Shapes> list;
+  list.reserve(32);  // g++ 12 sees an overflow in the growth of a list of these
   const auto add = [&](const char* name, const ImageShape& shape, auto change) {
     Conv2dAttrs attrs = same3x3();
     change(attrs);
