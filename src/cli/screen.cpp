@@ -18,8 +18,9 @@ namespace {
 
 // Alternate screen, cleared, no cursor; and back.
 constexpr std::string_view kBorrow = "\x1b[?1049h\x1b[2J\x1b[H\x1b[?25l";
-// Cleared first: a multiplexer whose window grew meanwhile would show what was drawn.
-constexpr std::string_view kGiveBack = "\x1b[H\x1b[J\x1b[?25h\x1b[?1049l";
+// First what a picture that a signal cut off leaves behind: a colour, and lines that do not wrap. Then
+// cleared: a multiplexer whose window grew meanwhile would show what was drawn.
+constexpr std::string_view kGiveBack = "\x1b[m\x1b[?7h\x1b[H\x1b[J\x1b[?25h\x1b[?1049l";
 
 std::atomic<bool> borrowed{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // handlers touch it
