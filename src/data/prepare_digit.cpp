@@ -235,7 +235,8 @@ void stretch(Plane& plane) {
 /// Where a digit begins along an axis so that its centre of mass falls on pixel size/2, as in MNIST, and all
 /// of it stays inside.
 int offset(double centre, int extent, int size) {
-  return std::clamp(static_cast<int>(std::ceil(size / 2 - centre - 0.5)), 0, size - extent);
+  const int middle = size / 2;
+  return std::clamp(static_cast<int>(std::ceil(middle - centre - 0.5)), 0, size - extent);
 }
 
 GrayImage place(const Plane& digit, int size) {

@@ -40,7 +40,8 @@ std::string escape(std::string_view text) {
   while (!text.empty()) {
     const std::size_t length = sequence_length(text);
     const char c = text.front();
-    if (length == 0) {
+    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t';
+    if (length == 0 || control) {
       out += "\xEF\xBF\xBD";
     } else if (c == '&') {
       out += "&amp;";
@@ -52,8 +53,6 @@ std::string escape(std::string_view text) {
       out += "&quot;";
     } else if (c == '\'') {
       out += "&#39;";
-    } else if (length == 1 && static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') {
-      out += "\xEF\xBF\xBD";
     } else {
       out += text.substr(0, length);
     }

@@ -129,7 +129,7 @@ std::filesystem::path find_checkpoint(const std::filesystem::path& file_or_run, 
       fail_input("{}: no such file or folder: give a checkpoint or a run folder", file_or_run.string());
     return file_or_run;
   }
-  const fs::path last = file_or_run / "last.safetensors", best = file_or_run / "best.safetensors";
+  fs::path last = file_or_run / "last.safetensors", best = file_or_run / "best.safetensors";
   if (!resume && fs::exists(best, ignored)) return best;
   if (fs::exists(last, ignored)) return last;
   fail_input("{}: no last.safetensors in this folder: nothing was saved there", file_or_run.string());
