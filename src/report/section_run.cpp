@@ -124,8 +124,9 @@ std::string section_facts(const RunRecord& run) {
     html += fact("test loss", fmt::format("{:.4f}", run.test->loss));
   }
   if (!run.epochs.empty()) {
-    html +=
-        fact("trained in", duration_text(run.seconds()), fmt::format("{:g} epochs", run.epochs.back().epoch));
+    const auto epochs = run.epochs.back().epoch;
+    html += fact("trained in", duration_text(run.seconds()),
+                 fmt::format("{:g} epoch{}", epochs, epochs == 1 ? "" : "s"));
     html +=
         fact("speed", grouped(std::llround(std::min(1e15, run.epochs.back().images_per_second))), "images/s");
   }
