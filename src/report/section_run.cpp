@@ -181,7 +181,7 @@ std::string section_time(const RunRecord& run) {
     bars.push_back(std::move(bar));
   }
   if (!(largest > 0)) return "";
-  constexpr double kRow = 22, kLabel = 210, kLongest = 380, kWidth = 760;
+  constexpr double kRow = 22, kLabel = 210, kLongest = 290, kWidth = 760;
   std::string svg = fmt::format(
       R"(<div class="scroll"><svg class="bars" style="min-width:640px" viewBox="0 0 {} {}" role="img" aria-label="time per node">)",
       kWidth, kRow * static_cast<double>(bars.size()) + 4);
