@@ -1,7 +1,6 @@
 #include "cli/bench_train.hpp"
 
 #include <chrono>
-#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "cli/first_steps.hpp"
 #include "cli/flags.hpp"
 #include "cli/progress.hpp"
+#include "cli/statistics.hpp"
 #include "cli/train_flags.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
@@ -41,17 +41,6 @@ class EpochTimes final : public TrainObserver {
   void on_epoch(const EpochResult& result) override { seconds.push_back(result.seconds); }
   std::vector<double> seconds;
 };
-
-struct Stat {
-  double mean = 0, deviation = 0;
-};
-Stat statistics(const std::vector<double>& values) {
-  Stat stat;
-  for (const double value : values) stat.mean += value / static_cast<double>(values.size());
-  for (const double value : values) stat.deviation += (value - stat.mean) * (value - stat.mean);
-  stat.deviation = values.size() > 1 ? std::sqrt(stat.deviation / static_cast<double>(values.size() - 1)) : 0;
-  return stat;
-}
 
 class BenchTrain {
  public:
@@ -167,15 +156,15 @@ class BenchTrain {
                       {"ms_per_step", step_ms.back()},
                       {"test_accuracy", evaluation.accuracy}});
     }
-    const Stat time = statistics(seconds), accuracy = statistics(accuracies);
+    const Spread time = spread_of(seconds), accuracy = spread_of(accuracies);
     const bool reached = !flags_.to_accuracy || accuracy.mean >= *flags_.to_accuracy;
     if (!reached) status_ = exit_status(ErrorKind::check);
     header_ = {"model", ">epochs",  ">batch",    ">seeds", ">seconds",
                ">sd",   ">ms/step", ">accuracy", ">sd",    "reached"};
     rows_.push_back({model, std::to_string(spec.recipe.epochs), std::to_string(spec.recipe.batch_size),
                      std::to_string(flags_.seeds), fmt::format("{:.3f}", time.mean),
-                     fmt::format("{:.3f}", time.deviation), fmt::format("{:.3f}", statistics(step_ms).mean),
-                     percent(accuracy.mean), percent(accuracy.deviation),
+                     fmt::format("{:.3f}", time.sd), fmt::format("{:.3f}", spread_of(step_ms).mean),
+                     percent(accuracy.mean), percent(accuracy.sd),
                      !flags_.to_accuracy ? "-"
                      : reached           ? fmt::format("yes, {}", percent(*flags_.to_accuracy))
                                          : fmt::format("NO, below {}", percent(*flags_.to_accuracy))});
@@ -183,10 +172,10 @@ class BenchTrain {
                              {"epochs", spec.recipe.epochs},
                              {"batch_size", spec.recipe.batch_size},
                              {"seconds_mean", time.mean},
-                             {"seconds_sd", time.deviation},
-                             {"ms_per_step", statistics(step_ms).mean},
+                             {"seconds_sd", time.sd},
+                             {"ms_per_step", spread_of(step_ms).mean},
                              {"accuracy_mean", accuracy.mean},
-                             {"accuracy_sd", accuracy.deviation},
+                             {"accuracy_sd", accuracy.sd},
                              {"runs", std::move(runs)}});
     if (flags_.to_accuracy) {
       json_["runs"].back()["to_accuracy"] = *flags_.to_accuracy;

@@ -19,14 +19,6 @@ std::string read_text(const fs::path& path) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::vector<std::string> texts(JsonReader& reader, const char* key) {
-  const nlohmann::json& list = reader.raw(key);
-  const bool good = list.is_array() && std::all_of(list.begin(), list.end(),
-                                                   [](const auto& entry) { return entry.is_string(); });
-  if (!good) reader.fail(fmt::format("'{}' must be a list of texts", key));
-  return list.get<std::vector<std::string>>();
-}
-
 nlohmann::json to_json(const SweepPlan& plan) {
   return {{"quern_version", version()}, {"flags", plan.flags},
           {"vary", plan.vary},          {"search_seed", plan.search_seed},
@@ -40,8 +32,8 @@ SweepPlan parse_plan(const std::string& text, const std::string& where) {
   JsonReader reader(json, where);
   SweepPlan plan;
   reader.string("quern_version");
-  plan.flags = texts(reader, "flags");
-  plan.vary = texts(reader, "vary");
+  plan.flags = reader.strings("flags");
+  plan.vary = reader.strings("vary");
   plan.search_seed = static_cast<std::uint64_t>(reader.integer("search_seed", 0, INT64_MAX));
   plan.random = reader.integer("random", 0, INT64_MAX);
   plan.first_seed = reader.integer("first_seed", 0, INT64_MAX);

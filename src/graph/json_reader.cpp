@@ -31,6 +31,14 @@ const nlohmann::json& JsonReader::require(const char* key) {
   fail(fmt::format("'{}' is missing", key));
 }
 
+std::vector<std::string> JsonReader::strings(const char* key) {
+  const nlohmann::json& list = require(key);
+  const bool good = list.is_array() && std::all_of(list.begin(), list.end(),
+                                                   [](const auto& entry) { return entry.is_string(); });
+  if (!good) fail(fmt::format("'{}' must be a list of texts", key));
+  return list.get<std::vector<std::string>>();
+}
+
 const nlohmann::json& JsonReader::raw(const char* key) {
   return require(key);
 }

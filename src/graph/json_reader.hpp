@@ -30,6 +30,8 @@ class JsonReader {
   double number(const char* key, double low, double high, double fallback);
   /// One number for every entry, or a list of exactly `count` of them.
   std::vector<std::int64_t> integers(const char* key, std::size_t count, std::int64_t low, std::int64_t high);
+  /// A list of texts of any length.
+  std::vector<std::string> strings(const char* key);
   /// The value itself, for nested readers.
   const nlohmann::json& raw(const char* key);
   const std::string& where() const { return where_; }

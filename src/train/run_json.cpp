@@ -1,6 +1,5 @@
 #include "train/run_json.hpp"
 
-#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -12,14 +11,6 @@ namespace {
 
 constexpr std::int64_t kMany = std::int64_t{1} << 40;  // images, steps, epochs: far more than any run has
 constexpr double kHuge = std::numeric_limits<double>::max();
-
-std::vector<std::string> texts(JsonReader& reader, const char* key) {
-  const nlohmann::json& list = reader.raw(key);
-  const bool good = list.is_array() && std::all_of(list.begin(), list.end(),
-                                                   [](const auto& entry) { return entry.is_string(); });
-  if (!good) reader.fail(fmt::format("'{}' must be a list of texts", key));
-  return list.get<std::vector<std::string>>();
-}
 
 }  // namespace
 
@@ -95,9 +86,9 @@ static RunSettings read_run_settings(std::string_view text, const std::string& w
   run.threads = static_cast<int>(reader.integer("threads", 0, 1'000'000));
   run.precision = reader.string("precision");
   run.fuse = reader.boolean("fuse", true);
-  run.impls = texts(reader, "impls");
+  run.impls = reader.strings("impls");
   run.allow_nondeterministic = reader.boolean("allow_nondeterministic", false);
-  run.class_names = texts(reader, "class_names");
+  run.class_names = reader.strings("class_names");
   reader.finish();
   return run;
 }
