@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kThreads) augment_kernel(const __grid_constant
   if (threadIdx.x == 0) {
     args.y[sample] = args.labels[image];
     transform[0] = draw_transform(args, sample);
-    square[0] = draw_square(args, sample);
+    square[0] = args.erase > 0 ? draw_square(args, sample) : Square{};
   }
   if (args.elastic != 0.0f && threadIdx.x < kDisplacements)
     nodes[threadIdx.x] = draw_displacement(args, sample, static_cast<int>(threadIdx.x));

@@ -202,11 +202,12 @@ if ((${#frameworks[@]})) && timing first-steps 30 "$quern" bench train --first-s
 fi
 if [[ $device == cpu ]]; then
   declare -A variants=([pytorch]=compile [jax]=step [keras]=function)
+  by_worth=(fp32)
 else
   declare -A variants=([pytorch]="compile_graph graph eager" [jax]=scan [keras]=function_jit)
+  by_worth=(tf32 bf16 fp32)
 fi
-((${#same_work[@]})) && for precision in "${precisions[@]/fp32/}" fp32; do
-  [[ -n $precision ]] || continue
+((${#same_work[@]})) && for precision in "${by_worth[@]}"; do
   timing "quern-$precision" 30 "$quern" bench train --device "$device" --precision "$precision" --model seed-bn --batch 64 \
     --steps 500 --json
   ours=$(milliseconds "quern-$precision")

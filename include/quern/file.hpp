@@ -75,5 +75,7 @@ class InputFile {
 
 /// The whole content. Throws an input error for a file of more than `max_bytes`, before it is read.
 std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t max_bytes);
+/// The same, as text.
+std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes);
 
 }  // namespace quern

@@ -14,14 +14,10 @@ std::string quoted(std::string text) {
   return fmt::format("'{}'", text);
 }
 
-std::vector<const CLI::App*> commands(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
-}
-
 /// Those below commands too.
 std::vector<const CLI::App*> all_commands(const CLI::App& app) {
   std::vector<const CLI::App*> all;
-  for (const CLI::App* command : commands(app)) {
+  for (const CLI::App* command : commands_of(app)) {
     all.push_back(command);
     const auto below = all_commands(*command);
     all.insert(all.end(), below.begin(), below.end());
@@ -31,7 +27,7 @@ std::vector<const CLI::App*> all_commands(const CLI::App& app) {
 
 std::string names(const CLI::App& app) {
   std::vector<std::string> list;
-  for (const CLI::App* command : commands(app)) list.push_back(command->get_name());
+  for (const CLI::App* command : commands_of(app)) list.push_back(command->get_name());
   return fmt::format("{}", fmt::join(list, " "));
 }
 
@@ -105,7 +101,7 @@ complete -o filenames -F _quern quern
 
 std::string zsh(const CLI::App& app) {
   std::string list, cases, values;
-  for (const CLI::App* command : commands(app))
+  for (const CLI::App* command : commands_of(app))
     list += fmt::format("    {}\n", quoted(command->get_name() + ":" + command->get_description()));
   for (const CLI::App* command : all_commands(app))
     cases += fmt::format("      {}) flags=({}) arguments=({}) ;;\n", quoted(command_path(*command)),
@@ -158,7 +154,7 @@ std::string fish_condition(const CLI::App& command) {
 
 std::string fish(const CLI::App& app) {
   std::string text = "# For fish: quern completion fish | source\n";
-  for (const CLI::App* command : commands(app))
+  for (const CLI::App* command : commands_of(app))
     text += fmt::format("complete -c quern -n __fish_use_subcommand -f -a {} -d {}\n", command->get_name(),
                         quoted(command->get_description()));
   for (const CLI::App* command : all_commands(app)) {

@@ -6,6 +6,7 @@
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
 #include "cli/train_flags.hpp"
+#include "io/text.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/image.hpp"

@@ -7,6 +7,7 @@
 #include "cli/opinion.hpp"
 #include "cli/progress.hpp"
 #include "cli/statistics.hpp"
+#include "io/text.hpp"
 #include "quern/dataset.hpp"
 #include "quern/error.hpp"
 #include "quern/report.hpp"

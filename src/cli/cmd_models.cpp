@@ -4,6 +4,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
+#include "io/text.hpp"
 #include "quern/model_spec.hpp"
 
 namespace quern::cli {

@@ -1,5 +1,3 @@
-#include <zlib.h>
-
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -13,10 +11,12 @@
 #include "cli/sweep_folder.hpp"
 #include "cli/train_run.hpp"
 #include "data/dataset_files.hpp"
+#include "io/text.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
 #include "quern/version.hpp"
 #include "train/partition.hpp"
+#include "train/run_json.hpp"
 
 namespace quern::cli {
 namespace fs = std::filesystem;
@@ -98,15 +98,6 @@ std::optional<std::string> value_of(const std::vector<std::string>& words, std::
   return std::nullopt;
 }
 
-/// A word that a shell reads as it stands.
-std::string shell_word(const std::string& word) {
-  constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 std::optional<double> number_in(const nlohmann::json& record, const char* key) {
   if (!record.is_object() || !record.contains(key) || !record.at(key).is_number()) return std::nullopt;
   return record.at(key).get<double>();
@@ -164,7 +155,7 @@ class Sweep {
     training_partition(data_.train, first.run);  // throws unless there is enough to hold out
     for (std::size_t i = 0; i < settings_.size(); ++i) check_setting(i);
     plan_.specs = specs();
-    plan_.data = fingerprint();
+    plan_.data = to_json(fingerprint_of(data_.train));
     const fs::path path = flags.dir ? fs::path(*flags.dir)
                                     : fs::path("sweeps") / fmt::format("{}-{}", utc_time(), first.spec.name);
     if (const std::string note = fallback_note(first.session.device); !note.empty()) printer_.line(note);
@@ -286,15 +277,6 @@ class Sweep {
     nlohmann::json specs = nlohmann::json::object();
     for (const std::string& name : names) specs[name] = quern::to_json(load_model_spec(name));
     return specs;
-  }
-
-  nlohmann::json fingerprint() const {
-    const Split& train = data_.train;
-    return {{"images", train.count},
-            {"height", train.height},
-            {"width", train.width},
-            {"channels", train.channels},
-            {"labels_crc32", crc32_z(0, train.labels.data(), train.labels.size())}};
   }
 
   std::int64_t runs() const { return static_cast<std::int64_t>(settings_.size()) * plan_.seeds; }

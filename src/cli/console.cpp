@@ -11,6 +11,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "io/text.hpp"
+
 namespace quern::cli {
 namespace {
 
@@ -22,36 +24,6 @@ struct Invocation {
 Invocation& invocation() {
   static Invocation instance;
   return instance;
-}
-
-struct Character {
-  char32_t code = 0;
-  std::size_t bytes = 1;
-  bool valid = false;
-};
-
-/// Of UTF-8, decoded strictly: no overlong forms, no surrogates. An invalid one is a byte.
-Character first_character(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return {lead, 1, true};
-  const std::size_t bytes = lead >= 0xF0 && lead < 0xF8 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC0 || lead >= 0xF8 || text.size() < bytes) return {};
-  char32_t code = lead & (0x7Fu >> bytes);
-  for (std::size_t i = 1; i < bytes; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return {};
-    code = code << 6 | (byte(i) & 0x3Fu);
-  }
-  constexpr char32_t kFirst[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code < 0xE000;
-  if (code < kFirst[bytes] || code > 0x10FFFF || surrogate) return {};
-  return {code, bytes, true};
-}
-
-/// Characters that turn the direction of what follows, or separate lines.
-bool turns_direction(char32_t code) {
-  return code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
-         (code >= 0x2066 && code <= 0x2069);
 }
 
 }  // namespace
@@ -87,28 +59,6 @@ double peak_rss_mib() {
   while (file >> word)
     if (word == "VmHWM:" && file >> kib) return kib / 1024;
   return 0;
-}
-
-std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const Character character = first_character(text);
-    const char32_t c = character.code;
-    if (!character.valid)
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
-    else if (c == '\n')
-      out += "\\n";
-    else if (c == '\t')
-      out += "\\t";
-    else if (c < 0x20 || (c >= 0x7F && c < 0xA0))
-      out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
-    else if (turns_direction(c))
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else
-      out += text.substr(0, character.bytes);
-    text.remove_prefix(character.bytes);
-  }
-  return out;
 }
 
 void complain(std::string_view message) {
@@ -163,17 +113,6 @@ std::string format_table(const std::vector<std::string>& header,
     out += '\n';
   }
   return out;
-}
-
-std::string with_commas(long long value) {
-  const std::string digits = fmt::format("{}", value);
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    const std::size_t left = digits.size() - i;
-    if (i > 0 && left % 3 == 0 && digits[i - 1] != '-') text.push_back(',');
-    text.push_back(digits[i]);
-  }
-  return text;
 }
 
 }  // namespace quern::cli

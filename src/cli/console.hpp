@@ -18,10 +18,6 @@ double seconds_since_start();
 /// The most memory this process has had resident, in MiB; 0 where /proc does not tell.
 double peak_rss_mib();
 
-/// Text for a terminal: control characters, characters that turn the direction of writing and bytes that are
-/// no UTF-8 are made visible ("\\n", "\\x1b", "\\u202e"), so that what someone else wrote cannot move the
-/// cursor.
-std::string printable(std::string_view text);
 /// One line on standard error, "quern: " before it, made printable.
 void complain(std::string_view message);
 
@@ -38,8 +34,5 @@ std::size_t display_width(std::string_view text);
 /// padded.
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows);
-
-/// 1234567 -> "1,234,567".
-std::string with_commas(long long value);
 
 }  // namespace quern::cli

@@ -8,6 +8,7 @@
 #include "cli/console.hpp"
 #include "cli/plot.hpp"
 #include "cli/progress.hpp"
+#include "io/text.hpp"
 
 namespace quern::cli {
 namespace {

@@ -46,6 +46,9 @@ void apply_help(CLI::App& app);
 /// The help of a command, or of the whole program, in lines of at most `columns`.
 std::string help_text(const CLI::App& app, std::size_t columns);
 
+/// Those directly below it, in the order they were added.
+std::vector<CLI::App*> commands_of(CLI::App& app);
+std::vector<const CLI::App*> commands_of(const CLI::App& app);
 /// "train", "bench train"; empty for the program itself.
 std::string command_path(const CLI::App& app);
 /// "quern eval [FLAGS] CHECKPOINT".

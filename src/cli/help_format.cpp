@@ -73,10 +73,6 @@ std::string examples(std::span<const Example> list, std::size_t columns) {
   return out;
 }
 
-std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
-}
-
 std::string commands(const CLI::App& app, std::size_t columns) {
   std::vector<std::pair<std::string, std::string>> sections;
   for (const CLI::App* command : commands_of(app)) {
@@ -145,6 +141,14 @@ void apply_help(CLI::App& app) {
   }
   if (const CommandHelp* help = find_help(command_path(app))) app.group(std::string(help->group));
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) apply_help(*command);
+}
+
+std::vector<CLI::App*> commands_of(CLI::App& app) {
+  return app.get_subcommands([](CLI::App*) { return true; });
+}
+
+std::vector<const CLI::App*> commands_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
 std::string command_path(const CLI::App& app) {

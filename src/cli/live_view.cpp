@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/console.hpp"
+#include "io/text.hpp"
 #include "quern/recipe.hpp"
 
 namespace quern::cli {

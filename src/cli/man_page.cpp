@@ -63,10 +63,6 @@ std::string flag(const CLI::Option& option) {
                      paragraph(option.get_description() + (option.get_required() ? " (required)" : "")));
 }
 
-std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
-}
-
 std::string command_section(const CLI::App& command) {
   const std::string path = command_path(command);
   std::string out = fmt::format(".SS quern {}\n{}.\n", escaped(path), escaped(command.get_description()));

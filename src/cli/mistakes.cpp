@@ -15,13 +15,6 @@
 namespace quern::cli {
 namespace {
 
-std::vector<CLI::App*> commands_of(CLI::App& app) {
-  return app.get_subcommands([](CLI::App*) { return true; });
-}
-std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
-}
-
 /// The command that was chosen, down to "bench train".
 const CLI::App& chosen(const CLI::App& app) {
   const auto below = app.get_subcommands();

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "cli/console.hpp"
+#include "io/text.hpp"
 
 namespace quern::cli {
 std::string percent(double share) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cli/console.hpp"
+#include "io/text.hpp"
 
 namespace quern::cli {
 namespace {

@@ -14,11 +14,6 @@ namespace {
 
 constexpr std::uint64_t kLargest = std::uint64_t{64} << 20;
 
-std::string read_text(const fs::path& path) {
-  const std::vector<std::byte> bytes = read_file(path, kLargest);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 nlohmann::json to_json(const SweepPlan& plan) {
   return {{"quern_version", version()}, {"flags", plan.flags},
           {"vary", plan.vary},          {"search_seed", plan.search_seed},
@@ -88,7 +83,7 @@ std::optional<SweepPlan> SweepFolder::plan_in(const fs::path& path) {
   std::error_code error;
   const fs::path file = path / "sweep.json";
   if (fs::exists(file, error))
-    return with_clean_messages([&] { return parse_plan(read_text(file), file.string()); });
+    return with_clean_messages([&] { return parse_plan(read_text(file, kLargest), file.string()); });
   if (fs::exists(path, error) && (!fs::is_directory(path, error) || !fs::is_empty(path, error)))
     fail_input("{} is there already and holds no sweep: name a new folder", path.string());
   return std::nullopt;
@@ -116,7 +111,7 @@ fs::path SweepFolder::run_name(std::size_t setting, std::int64_t seed) {
 void SweepFolder::load(Record& record) {
   std::error_code error;
   if (!fs::exists(record.path, error)) return;
-  const std::string text = read_text(record.path);
+  const std::string text = read_text(record.path, kLargest);
   std::size_t number = 0;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());

@@ -6,6 +6,7 @@
 #include "cli/flags.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/step_check.hpp"
+#include "io/text.hpp"
 #include "quern/file.hpp"
 #include "quern/report.hpp"
 #include "quern/version.hpp"

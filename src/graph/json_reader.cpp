@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/text.hpp"
 #include "quern/error.hpp"
 #include "quern/suggest.hpp"
 
@@ -134,16 +135,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& where) {
 
 std::string clean_message(std::string_view message) {
   constexpr std::size_t kMost = 800;
-  std::string clean;
-  for (const char c : message) {
-    const auto code = static_cast<unsigned char>(c);
-    if (clean.size() >= kMost) return clean + "...";
-    if (code < 0x20 || code == 0x7F)
-      clean += fmt::format("\\x{:02x}", code);
-    else
-      clean += c;
-  }
-  return clean;
+  return printable(message, kMost);
 }
 
 }  // namespace quern

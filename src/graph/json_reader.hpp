@@ -47,9 +47,8 @@ class JsonReader {
   std::vector<std::string> known_;
 };
 
-/// Calls parse() and makes the message of an input error fit to be shown: one line of at most some hundred
-/// characters, whatever the text that it repeats; control characters, which could forge lines or drive a
-/// terminal, become \xNN.
+/// Calls parse() and makes the message of an input error fit to be shown: printable, and cut after some
+/// hundred bytes, whatever the text that it repeats.
 std::string clean_message(std::string_view message);
 template <class Parse>
 auto with_clean_messages(const Parse& parse) {

@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "graph/json_reader.hpp"
 #include "graph/spec_override.hpp"
 #include "quern/error.hpp"
+#include "quern/file.hpp"
 #include "quern/suggest.hpp"
 
 namespace quern {
@@ -19,6 +18,7 @@ namespace {
 
 constexpr std::int64_t kMaxExtent = 1 << 16;  // of images and windows
 constexpr std::int64_t kMaxUnits = 1 << 20;
+constexpr std::uint64_t kLargestSpec = 4 << 20;  // of its text, in bytes
 
 const std::vector<std::string>& layer_ops() {
   static const std::vector<std::string> names = {"conv2d",    "dense",     "batchnorm",      "relu",
@@ -258,14 +258,6 @@ nlohmann::json layer_json(const LayerSpec& layer) {
   return json;
 }
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail_input("{}: cannot be read: check the name and its permissions", path.string());
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
-}
-
 ModelSpec read_model_spec(std::string_view json_text, const std::string& where) {
   const nlohmann::json json = parse_json(json_text, where);
   JsonReader reader(json, where);
@@ -365,16 +357,14 @@ SpecText read_spec_text(const std::string& name_or_path) {
     if (!fs::is_regular_file(name_or_path, ignored))
       fail_input("{}: no such model spec file: give a preset's name (see `quern models`) or a JSON file",
                  name_or_path);
-    if (fs::file_size(name_or_path, ignored) > (4u << 20))
-      fail_input("{}: larger than 4 MiB, which no model spec is", name_or_path);
-    return {read_file(name_or_path), name_or_path};
+    return {read_text(name_or_path, kLargestSpec), name_or_path};
   }
   const auto names = model_names();
   if (std::find(names.begin(), names.end(), name_or_path) == names.end())
     fail_input("unknown model '{}': choose one of {}, or give a JSON file{}", name_or_path,
                fmt::join(names, ", "), did_you_mean(name_or_path, names));
   const fs::path path = find_models_directory() / (name_or_path + ".json");
-  return {read_file(path), path.filename().string()};
+  return {read_text(path, kLargestSpec), path.filename().string()};
 }
 
 ModelSpec load_model_spec(const std::string& name_or_path) {

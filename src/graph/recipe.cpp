@@ -168,6 +168,9 @@ void validate(const Recipe& recipe) {
   within("augmentation's rotation", recipe.augment.rotate, 180);
   within("augmentation's scaling", recipe.augment.scale, 0.9f);
   within("augmentation's shear", recipe.augment.shear, 80);
+  within("augmentation's elastic distortion", recipe.augment.elastic, 1024);
+  check(recipe.augment.erase >= 0 && recipe.augment.erase <= 1 << 16, "augmentation's erased square",
+        recipe.augment.erase, "must be in [0, 65536]");
 }
 
 nlohmann::json to_json(const Recipe& recipe) {

@@ -92,4 +92,9 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_
   return content;
 }
 
+std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes) {
+  const std::vector<std::byte> bytes = read_file(path, max_bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace quern

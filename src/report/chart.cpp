@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/text.hpp"
 #include "report/html.hpp"
 
 namespace quern {
@@ -73,7 +74,7 @@ std::string tick_text(const Chart& chart, const Axis& axis, double tick) {
     const double step = axis.ticks.size() > 1 ? (axis.ticks[1] - axis.ticks[0]) * 100 : 1;
     return fmt::format("{:.{}f} %", tick * 100, step < 0.1 ? 2 : step < 1 ? 1 : 0);
   }
-  if (std::abs(tick) >= 10000 && std::abs(tick) < 1e15) return grouped(std::llround(tick));
+  if (std::abs(tick) >= 10000 && std::abs(tick) < 1e15) return with_commas(std::llround(tick));
   return fmt::format("{:g}", std::abs(tick) < 1e-12 ? 0 : tick);
 }
 

@@ -17,8 +17,6 @@ std::string base64(std::span<const std::byte> bytes);
 /// True for a text of base64's alphabet only, which may stand in an attribute as it is.
 bool is_base64(std::string_view text);
 
-/// "12,345"
-std::string grouped(std::int64_t value);
 /// "99.28 %"
 std::string percent_text(double share, int digits = 2);
 

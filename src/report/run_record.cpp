@@ -17,13 +17,9 @@ bool there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-std::string read_text_file(const fs::path& path) {
-  const auto bytes = read_file(path, kLargestFile);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 nlohmann::json read_object(const fs::path& path) {
-  nlohmann::json json = nlohmann::json::parse(read_text_file(path), nullptr, /*allow_exceptions=*/false);
+  nlohmann::json json =
+      nlohmann::json::parse(read_text(path, kLargestFile), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) fail_input("{}: not a JSON object; the run is damaged", path.string());
   return json;
 }
@@ -32,7 +28,7 @@ nlohmann::json read_object(const fs::path& path) {
 std::vector<nlohmann::json> read_lines(const fs::path& path) {
   std::vector<nlohmann::json> rows;
   if (!there(path)) return rows;
-  const std::string text = read_text_file(path);
+  const std::string text = read_text(path, kLargestFile);
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
     nlohmann::json row = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),

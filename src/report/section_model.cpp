@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "io/text.hpp"
 #include "quern/image.hpp"
 #include "report/filters.hpp"
 #include "report/html.hpp"
@@ -45,7 +46,7 @@ std::vector<Box> arrange(const ModelSpec& spec) {
             layers[i].parameters > 0,
             0,
             0};
-    if (box.heavy) box.detail += fmt::format("  {}", grouped(layers[i].parameters));
+    if (box.heavy) box.detail += fmt::format("  {}", with_commas(layers[i].parameters));
     for (const std::string& input : box.inputs) box.row = std::max(box.row, boxes[place.at(input)].row + 1);
     box.column = boxes[place.at(box.inputs[0])].column;
     for (const std::string& input : box.inputs)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/text.hpp"
 #include "report/chart.hpp"
 #include "report/html.hpp"
 #include "report/sections.hpp"
@@ -15,23 +16,6 @@ constexpr std::size_t kCurvePoints = 240;
 std::string fact(const char* name, const std::string& value, const std::string& more = "") {
   return fmt::format("<div><dt>{}</dt><dd>{}{}</dd></div>", name, escape(value),
                      more.empty() ? "" : fmt::format(" <small>{}</small>", escape(more)));
-}
-
-/// A word as a shell takes it.
-std::string shell_word(const std::string& word) {
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::string_view("-_./=:,+@%").find(c) != std::string_view::npos;
-  });
-  if (plain) return word;
-  std::string quoted;
-  quoted.push_back('\'');
-  for (const char c : word) {
-    if (c == '\'') quoted.append("'\\'");  // out of the quotes, a quote, and in again
-    quoted.push_back(c);
-  }
-  quoted.push_back('\'');
-  return quoted;
 }
 
 Chart loss_chart(const RunRecord& run) {
@@ -120,17 +104,17 @@ std::string section_facts(const RunRecord& run) {
     for (const auto& row : run.test->confusion)
       for (const std::int64_t count : row) images += count;
     html += fact("test accuracy", percent_text(run.test->accuracy));
-    html += fact("wrong", grouped(run.test->mistakes_count), fmt::format("of {}", grouped(images)));
+    html += fact("wrong", with_commas(run.test->mistakes_count), fmt::format("of {}", with_commas(images)));
     html += fact("test loss", fmt::format("{:.4f}", run.test->loss));
   }
   if (!run.epochs.empty()) {
     const auto epochs = run.epochs.back().epoch;
     html += fact("trained in", duration_text(run.seconds()),
                  fmt::format("{:g} epoch{}", epochs, epochs == 1 ? "" : "s"));
-    html +=
-        fact("speed", grouped(std::llround(std::min(1e15, run.epochs.back().images_per_second))), "images/s");
+    html += fact("speed", with_commas(std::llround(std::min(1e15, run.epochs.back().images_per_second))),
+                 "images/s");
   }
-  return html + fact("parameters", grouped(parameters(run.spec))) + "</dl>\n";
+  return html + fact("parameters", with_commas(parameters(run.spec))) + "</dl>\n";
 }
 
 std::string section_curves(const RunRecord& run) {
@@ -226,10 +210,10 @@ std::string section_comparison(std::span<const RunRecord> runs) {
         "class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
         "<td class=\"text\">{}</td><td>{}</td><td>{:g}</td><td>{:g}</td><td>{}</td></tr>",
         escape(run.name), escape(run.spec.name), run.test ? percent_text(run.test->accuracy) : "&ndash;",
-        run.test ? fmt::format("{:.4f}", run.test->loss) : "&ndash;", grouped(parameters(run.spec)),
+        run.test ? fmt::format("{:.4f}", run.test->loss) : "&ndash;", with_commas(parameters(run.spec)),
         trained ? fmt::format("{:g}", run.epochs.back().epoch) : "0",
         trained ? duration_text(run.seconds()) : "&ndash;",
-        trained ? grouped(std::llround(std::min(1e15, run.epochs.back().images_per_second))) : "&ndash;",
+        trained ? with_commas(std::llround(std::min(1e15, run.epochs.back().images_per_second))) : "&ndash;",
         to_string(recipe.optimizer), recipe.batch_size, recipe.learning_rate, recipe.weight_decay,
         escape(run.run_text("seed")));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "io/text.hpp"
 #include "report/html.hpp"
 #include "report/sections.hpp"
 
@@ -83,7 +84,7 @@ std::string section_classes(const TestRecord& test) {
     const std::int64_t hits = test.confusion[label][label], images = row_sum(test, label),
                        taken = column_sum(test, label);
     html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                        escape(test.class_names[label]), grouped(images), ratio(hits, taken),
+                        escape(test.class_names[label]), with_commas(images), ratio(hits, taken),
                         ratio(hits, images), ratio(2 * hits, images + taken));
   }
   return html + "</tbody></table></div>\n";
@@ -96,7 +97,7 @@ std::string section_mistakes(const TestRecord& test) {
       "<h2>Mistakes</h2><p class=\"note\">{} taken for another class{}, those first that the network was "
       "surest of.</p>"
       "<div class=\"digits\">",
-      test.mistakes_count == 1 ? "1 image was" : grouped(test.mistakes_count) + " images were",
+      test.mistakes_count == 1 ? "1 image was" : with_commas(test.mistakes_count) + " images were",
       shown < test.mistakes_count ? fmt::format("; {} of them", shown) : "");
   for (const Mistake& mistake : test.mistakes) {
     const auto label = static_cast<std::size_t>(mistake.label),

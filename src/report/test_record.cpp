@@ -95,11 +95,10 @@ void save_test_record(const std::filesystem::path& path, const TestRecord& recor
 
 TestRecord load_test_record(const std::filesystem::path& path) {
   constexpr std::uint64_t kLargest = std::uint64_t{64} << 20;
-  const auto bytes = read_file(path, kLargest);
-  const char* text = reinterpret_cast<const char*>(bytes.data());
+  const std::string text = read_text(path, kLargest);
   TestRecord record;
   try {
-    const nlohmann::json json = nlohmann::json::parse(text, text + bytes.size());
+    const nlohmann::json json = nlohmann::json::parse(text);
     record.data = json.at("data").get<std::string>();
     // A loss that is not finite is null.
     record.accuracy = json.at("accuracy").get<double>();

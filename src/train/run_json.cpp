@@ -1,5 +1,7 @@
 #include "train/run_json.hpp"
 
+#include <zlib.h>
+
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -19,16 +21,23 @@ bool parse_on_nan(std::string_view text, std::string_view where) {
   return text == "skip";
 }
 
+DataFingerprint fingerprint_of(const Split& images) {
+  return {images.count, images.height, images.width, images.channels,
+          static_cast<std::uint32_t>(crc32_z(0, images.labels.data(), images.labels.size()))};
+}
+
+nlohmann::json to_json(const DataFingerprint& data) {
+  return {{"images", data.images},
+          {"height", data.height},
+          {"width", data.width},
+          {"channels", data.channels},
+          {"labels_crc32", data.labels_crc32}};
+}
+
 nlohmann::json to_json(const RunSettings& run) {
-  const DataFingerprint& data = run.fingerprint;
   return {{"seed", run.seed},
           {"data", run.data},
-          {"fingerprint",
-           {{"images", data.images},
-            {"height", data.height},
-            {"width", data.width},
-            {"channels", data.channels},
-            {"labels_crc32", data.labels_crc32}}},
+          {"fingerprint", to_json(run.fingerprint)},
           {"class_names", run.class_names},
           {"validation", run.validation},
           {"limit_train", run.limit_train},

@@ -7,9 +7,12 @@
 #include <string_view>
 
 #include "quern/checkpoint.hpp"
+#include "quern/dataset.hpp"
 
 namespace quern {
 
+DataFingerprint fingerprint_of(const Split& images);
+nlohmann::json to_json(const DataFingerprint& data);
 nlohmann::json to_json(const RunSettings& run);
 nlohmann::json to_json(const TrainState& state);
 /// Throw input errors that start with `where`.

@@ -1,7 +1,5 @@
 #include "quern/trainer.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -9,14 +7,10 @@
 #include "quern/error.hpp"
 #include "train/driver.hpp"
 #include "train/partition.hpp"
+#include "train/run_json.hpp"
 
 namespace quern {
 namespace {
-
-DataFingerprint fingerprint(const Split& images) {
-  return {images.count, images.height, images.width, images.channels,
-          static_cast<std::uint32_t>(crc32_z(0, images.labels.data(), images.labels.size()))};
-}
 
 int slots_of(OptimizerKind kind) {
   OptimizerAttrs attrs;
@@ -39,7 +33,7 @@ Trainer::Trainer(Session& session, const DeviceImages& images, RunSettings run)
   steps_per_epoch_ = steps_in_epoch(training_images(), batch_);
 
   const DeviceInfo& info = session.device().info();
-  run_.fingerprint = fingerprint(host);
+  run_.fingerprint = fingerprint_of(host);
   run_.device = session.device_name();
   run_.threads = info.threads;
   run_.precision = to_string(session.precision());

@@ -26,14 +26,6 @@ TEST(Console, TableCountsCharactersNotBytes) {
             "n   m\n\u00e9\u00e9  x\nab  y\n");
 }
 
-TEST(Console, CommasGroupThousands) {
-  EXPECT_EQ(with_commas(0), "0");
-  EXPECT_EQ(with_commas(999), "999");
-  EXPECT_EQ(with_commas(1000), "1,000");
-  EXPECT_EQ(with_commas(-123456), "-123,456");
-  EXPECT_EQ(with_commas(1234567), "1,234,567");
-}
-
 TEST(Progress, DurationsReadWell) {
   EXPECT_EQ(format_duration(0.2), "1 s");
   EXPECT_EQ(format_duration(59), "59 s");

@@ -208,20 +208,5 @@ TEST(Suggestions, AreNearAndNotAnyShortWord) {
   EXPECT_EQ(did_you_mean("adam", {}), "");
 }
 
-TEST(Printable, MakesControlCharactersVisible) {
-  EXPECT_EQ(printable("plain text, \u00e9 \u4e2d"), "plain text, \u00e9 \u4e2d");
-  EXPECT_EQ(printable("a\tb\nc\x1b[31m\x7f"), "a\\tb\\nc\\x1b[31m\\x7f");
-  EXPECT_EQ(printable(std::string("\0", 1)), "\\x00");
-  EXPECT_EQ(printable("\xc2\x9b"
-                      "31m"),
-            "\\x9b31m");  // CSI as one character of C1
-  EXPECT_EQ(printable("\xe2\x80\xae"
-                      "x"),
-            "\\u202ex");                                    // text from right to left
-  EXPECT_EQ(printable("\xff\xc3"), "\\xff\\xc3");           // no UTF-8
-  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate is none either
-  EXPECT_EQ(printable("\xc0\x8a"), "\\xc0\\x8a");           // nor a newline in two bytes
-}
-
 }  // namespace
 }  // namespace quern::cli

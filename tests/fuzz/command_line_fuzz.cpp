@@ -6,6 +6,7 @@
 #include "cli/console.hpp"
 #include "cli/flags.hpp"
 #include "cli/mistakes.hpp"
+#include "io/text.hpp"
 #include "quern/recipe.hpp"
 #include "tests/fuzz/fuzz_target.hpp"
 
@@ -28,10 +29,10 @@ struct Parsed {};
 
 /// What complain() prints of a message must be one line that moves no cursor, whatever was typed.
 void check_message(std::string_view message) {
-  const std::string text = cli::printable(message);
+  const std::string text = printable(message);
   for (const char c : text)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) fuzz::fail("a control character in a message");
-  if (cli::printable(text) != text) fuzz::fail("a message that is not printable as it was made printable");
+  if (printable(text) != text) fuzz::fail("a message that is not printable as it was made printable");
 }
 
 /// Parses; a mistake must end in one line.

@@ -82,9 +82,10 @@ class ElasticField {
 
 /// The rows and columns that are erased. See Augment::erase.
 struct ErasedSquare {
-  int top, left, bottom, right;
+  int top = 0, left = 0, bottom = 0, right = 0;
 
   ErasedSquare(const Augment& augment, const StepScalars& step, std::int64_t sample, int height, int width) {
+    if (augment.erase == 0) return;
     const auto below = [&](unsigned number, int limit) {
       const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 0, step.step,
                                             8 * static_cast<std::uint64_t>(sample) + number);
