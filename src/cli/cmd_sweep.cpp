@@ -1,15 +1,15 @@
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/opinion.hpp"
-#include "cli/statistics.hpp"
 #include "cli/sweep_axes.hpp"
 #include "cli/sweep_folder.hpp"
+#include "cli/sweep_ranking.hpp"
 #include "cli/train_run.hpp"
+#include "cli/train_words.hpp"
 #include "data/dataset_files.hpp"
 #include "io/text.hpp"
 #include "quern/error.hpp"
@@ -24,114 +24,12 @@ namespace {
 
 constexpr std::int64_t kDefaultValidation = 5000, kDefaultSeeds = 3;
 
-/// Flags of `quern train` that make no sense for many runs at once.
-constexpr const char* kNotInSweeps[] = {"--resume",      "--run-dir",       "--require-accuracy",
-                                        "--check-every", "--profile-steps", "--tui"};
-/// Those that are not part of a run's setting, or would have settings judged by different images.
-constexpr const char* kNotVaried[] = {"help", "seed",    "validation", "data", "limit-test",
-                                      "json", "no-save", "quiet",      "set"};
-
-bool contains(std::span<const char* const> names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 struct SweepFlags {
   TrainFlags train;
   std::vector<std::string> vary;
   std::optional<std::int64_t> seeds, random, search_seed;
   std::optional<std::string> dir;
   bool final_test = false;
-};
-
-/// The flags of `quern train` as the program parses them, without the program around them.
-struct TrainParser {
-  TrainParser() {
-    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    flags.add_to(app);
-    for (const char* name : kNotInSweeps)
-      if (std::string_view(name) != "--resume" && std::string_view(name) != "--run-dir")
-        app.remove_option(app.get_option(name));
-  }
-  TrainRequest parse(std::vector<std::string> words) {
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
-    try {
-      app.parse(words);
-    } catch (const CLI::ParseError& error) {
-      fail_input("{}", error.what());
-    }
-    return flags.request();
-  }
-  /// Names that --vary may take.
-  std::vector<std::string> varied() const {
-    std::vector<std::string> names;
-    for (const CLI::Option* option : app.get_options())
-      for (const std::string& name : option->get_lnames())
-        if (!contains(kNotVaried, name) && name != "resume" && name != "run-dir") names.push_back(name);
-    return names;
-  }
-
-  CLI::App app;
-  TrainFlags flags;
-};
-
-/// What was given of the flags of `quern train`, as words that give it again: "--lr=0.01".
-std::vector<std::string> train_words(const CLI::App& command) {
-  const TrainParser parser;
-  std::vector<std::string> words;
-  for (const CLI::Option* option : command.get_options()) {
-    if (option->count() == 0 || option->get_lnames().empty()) continue;
-    const std::string& name = option->get_lnames().front();
-    constexpr const char* kOwn[] = {"seed", "json", "quiet", "no-save"};
-    if (contains(kOwn, name) || parser.app.get_option_no_throw("--" + name) == nullptr) continue;
-    // Of a flag given twice the last one counts, but for those that are lists.
-    const bool list = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
-    const std::vector<std::string>& given = option->results();
-    for (std::size_t i = list ? 0 : given.size() - 1; i < given.size(); ++i)
-      words.push_back(fmt::format("--{}={}", name, given[i]));
-  }
-  return words;
-}
-
-std::optional<std::string> value_of(const std::vector<std::string>& words, std::string_view flag) {
-  for (const std::string& word : words)
-    if (word.starts_with(fmt::format("{}=", flag))) return word.substr(flag.size() + 1);
-  return std::nullopt;
-}
-
-std::optional<double> number_in(const nlohmann::json& record, const char* key) {
-  if (!record.is_object() || !record.contains(key) || !record.at(key).is_number()) return std::nullopt;
-  return record.at(key).get<double>();
-}
-
-nlohmann::json to_json(const Spread& spread, std::int64_t images) {
-  if (spread.n == 0) return {{"n", 0}};
-  return {{"n", spread.n},
-          {"mean", spread.mean},
-          {"sd", spread.sd},
-          {"min", spread.min},
-          {"max", spread.max},
-          {"images", images},
-          {"standard_error", standard_error(spread.mean, images)}};
-}
-
-/// n, mean, sd, min, max and standard error, as cells.
-std::vector<std::string> cells(const Spread& spread, std::int64_t images) {
-  if (spread.n == 0) return {"0", "-", "-", "-", "-", "-"};
-  return {std::to_string(spread.n),
-          percent(spread.mean),
-          spread.n > 1 ? fmt::format("{:.2f}", spread.sd * 100) : "-",
-          percent(spread.min),
-          percent(spread.max),
-          images > 0 ? fmt::format("{:.2f}", standard_error(spread.mean, images) * 100) : "-"};
-}
-const std::vector<std::string> kSpreadHeader{">n", ">mean", ">sd", ">min", ">max", ">std error"};
-
-/// A setting with what its runs have come to.
-struct Standing {
-  std::size_t setting = 0;
-  std::vector<double> validation, training;  ///< of the runs that ended well, in the order of their seeds
-  std::vector<std::int64_t> seeds;           ///< of those runs
-  std::int64_t failed = 0;
 };
 
 /// One `quern sweep`, from its flags to its exit status.
@@ -165,8 +63,8 @@ class Sweep {
   int execute() {
     print_header();
     const bool interrupted = !run_all();
-    const std::vector<Standing> standings = rank();
-    print_table(standings);
+    const std::vector<Standing> standings = rank(*folder_, plan_, settings_.size());
+    printer_.line("\n" + ranking_table(standings, axes_, settings_, validation_));
     nlohmann::json test = nullptr;
     if (!interrupted && flags_.final_test) test = final_test(standings.front());
     if (interrupted)
@@ -389,60 +287,6 @@ class Sweep {
     return json;
   }
 
-  /// Best first: by the mean validation accuracy; settings with a run that failed come after those without.
-  std::vector<Standing> rank() const {
-    std::vector<Standing> standings;
-    for (std::size_t i = 0; i < settings_.size(); ++i) {
-      Standing standing{i, {}, {}, {}, 0};
-      for (std::int64_t seed = plan_.first_seed; seed < plan_.first_seed + plan_.seeds; ++seed) {
-        const nlohmann::json* record = folder_->run(i, seed);
-        if (record == nullptr) continue;
-        if (record->contains("failed") && !record->at("failed").is_null()) {
-          ++standing.failed;
-          continue;
-        }
-        standing.seeds.push_back(seed);
-        if (const auto value = number_in(*record, "validation_accuracy"))
-          standing.validation.push_back(*value);
-        if (const auto value = number_in(*record, "train_accuracy")) standing.training.push_back(*value);
-      }
-      standings.push_back(std::move(standing));
-    }
-    const auto key = [](const Standing& standing) {
-      return std::tuple(standing.seeds.empty(), standing.failed > 0, -spread_of(standing.validation).mean);
-    };
-    std::stable_sort(standings.begin(), standings.end(),
-                     [&](const Standing& a, const Standing& b) { return key(a) < key(b); });
-    return standings;
-  }
-
-  void print_table(const std::vector<Standing>& standings) {
-    std::vector<std::string> header;
-    std::vector<std::vector<std::string>> rows;
-    const bool failures = std::any_of(standings.begin(), standings.end(),
-                                      [](const Standing& standing) { return standing.failed > 0; });
-    const auto add = [&](std::vector<std::string> row, const std::vector<double>& values, std::int64_t images,
-                         std::int64_t failed) {
-      for (std::string& cell : cells(spread_of(values), images)) row.push_back(std::move(cell));
-      if (failures) row.push_back(std::to_string(failed));
-      rows.push_back(std::move(row));
-    };
-    if (axes_.empty()) {
-      header = {""};
-      const Standing& only = standings.front();
-      add({"training accuracy"}, only.training, 0, only.failed);
-      if (validation_ > 0) add({"validation accuracy"}, only.validation, validation_, only.failed);
-    } else {
-      for (const Axis& axis : axes_) header.push_back(title(axis));
-      for (const Standing& standing : standings)
-        add(settings_[standing.setting], standing.validation, validation_, standing.failed);
-    }
-    header.insert(header.end(), kSpreadHeader.begin(), kSpreadHeader.end());
-    if (failures) header.emplace_back(">failed");
-    const std::string table = format_table(header, rows);
-    printer_.line(fmt::format("\n{}", table.substr(0, table.size() - 1)));
-  }
-
   void print_advice(const Standing& best) {
     if (best.seeds.empty()) {
       printer_.line("\nevery run failed: see the messages above, and lower --lr or set --clip-norm");
@@ -484,12 +328,8 @@ class Sweep {
       list.push_back(record);
     }
     const Spread spread = spread_of(accuracies);
-    std::vector<std::string> row{"test accuracy"};
-    for (std::string& cell : cells(spread, images)) row.push_back(std::move(cell));
-    std::vector<std::string> header{axes_.empty() ? "" : describe(axes_, settings_[best.setting])};
-    header.insert(header.end(), kSpreadHeader.begin(), kSpreadHeader.end());
-    const std::string table = format_table(header, {row});
-    printer_.line(fmt::format("\n{}", table.substr(0, table.size() - 1)));
+    printer_.line("\n" +
+                  spread_table(describe(axes_, settings_[best.setting]), "test accuracy", spread, images));
     nlohmann::json json = to_json(spread, images);
     json["settings"] = setting_json(best.setting);
     json["runs"] = std::move(list);
