@@ -24,6 +24,7 @@ struct InputBatchArgs {
   float shift = 0, rotate = 0, scale = 0, shear = 0,
         elastic = 0;  ///< Augment of quern/op.hpp: pixels, degrees, a factor, degrees, pixels
   int erase = 0;      ///< the same: pixels
+  float flip = 0;     ///< the same: a probability
 };
 
 QUERN_DECLARE_LAUNCHER(input_batch_forward, InputBatchArgs);

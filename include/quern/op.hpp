@@ -196,8 +196,9 @@ inline constexpr int kElasticNodes = 4;
 
 /// Random augmentation, drawn per sample and step. All zero: off.
 /// Output pixel p = (h, w) samples the source at centre + A^-1 * (p - centre - shift) + d(p), bilinear, zero
-/// outside; then a square of the output is erased.
-/// In coordinates (x = w, y = h), centre = ((W-1)/2, (H-1)/2) and A = scale * rotation * shear with
+/// outside; then a square of the output is erased. The source is the image, or its mirror image, in which
+/// column w is the image's column W - 1 - w: where uniform_from_u32(philox_u32(seed, augment, 2, step, n)) <
+/// flip. In coordinates (x = w, y = h), centre = ((W-1)/2, (H-1)/2) and A = scale * rotation * shear with
 /// rotation = [cos t, -sin t; sin t, cos t] and shear = [1, tan s; 0, 1]; "zero" is a pixel of value 0,
 /// before the normalisation. Draw j of sample n is u = uniform_from_u32(philox_u32(seed, augment, 0, step, 8
 /// * n + j)) mapped to (2u - 1) * limit; j = 0: shift of y, 1: shift of x, 2: t, 3: scale - 1, 4: s.
@@ -216,8 +217,9 @@ struct Augment {
   float shear = 0;    ///< largest horizontal shear in degrees
   float elastic = 0;  ///< largest displacement of a node in pixels, for both axes
   int erase = 0;      ///< largest side of the erased square in pixels
+  float flip = 0;     ///< probability that left and right are exchanged
   bool enabled() const noexcept {
-    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0;
+    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0 || flip != 0;
   }
   bool operator==(const Augment&) const = default;
 };

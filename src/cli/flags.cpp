@@ -60,6 +60,8 @@ constexpr std::array kNumbers{
                [](Recipe& r) -> float& { return r.augment.shear; }},
     NumberFlag{"--augment-elastic", "Largest random displacement of an elastic distortion, in pixels",
                [](Recipe& r) -> float& { return r.augment.elastic; }},
+    NumberFlag{"--augment-flip", "Probability that left and right of an image are exchanged",
+               [](Recipe& r) -> float& { return r.augment.flip; }},
 };
 
 bool depends_on_epochs(const Schedule& schedule) {

@@ -77,6 +77,7 @@ Augment parse_augment(const nlohmann::json& json, const std::string& where) {
   augment.shear = static_cast<float>(reader.number("shear", 0, 80, 0));
   augment.elastic = static_cast<float>(reader.number("elastic", 0, 1024, 0));
   augment.erase = static_cast<int>(reader.integer("erase", 0, 1 << 16, 0));
+  augment.flip = static_cast<float>(reader.number("flip", 0, 1, 0));
   reader.finish();
   return augment;
 }
@@ -171,6 +172,7 @@ void validate(const Recipe& recipe) {
   within("augmentation's elastic distortion", recipe.augment.elastic, 1024);
   check(recipe.augment.erase >= 0 && recipe.augment.erase <= 1 << 16, "augmentation's erased square",
         recipe.augment.erase, "must be in [0, 65536]");
+  within("augmentation's probability to flip", recipe.augment.flip, 1);
 }
 
 nlohmann::json to_json(const Recipe& recipe) {
@@ -184,7 +186,8 @@ nlohmann::json to_json(const Recipe& recipe) {
   nlohmann::json augment = {
       {"shift", short_number(recipe.augment.shift)},     {"rotate", short_number(recipe.augment.rotate)},
       {"scale", short_number(recipe.augment.scale)},     {"shear", short_number(recipe.augment.shear)},
-      {"elastic", short_number(recipe.augment.elastic)}, {"erase", recipe.augment.erase}};
+      {"elastic", short_number(recipe.augment.elastic)}, {"erase", recipe.augment.erase},
+      {"flip", short_number(recipe.augment.flip)}};
   return {{"epochs", recipe.epochs},
           {"batch_size", recipe.batch_size},
           {"optimizer", to_string(recipe.optimizer)},

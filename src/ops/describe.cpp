@@ -41,6 +41,7 @@ struct AttrText {
                           a.augment.scale, a.augment.shear);
     if (a.augment.elastic != 0) text += fmt::format(" elastic {}", a.augment.elastic);
     if (a.augment.erase != 0) text += fmt::format(" erase {}", a.augment.erase);
+    if (a.augment.flip != 0) text += fmt::format(" flip {}", a.augment.flip);
     return text;
   }
   std::string operator()(const Conv2dAttrs& a) const {

@@ -177,6 +177,7 @@ void input_batch(const OpDesc& desc, const Operands& operands) {
                    "elastic must be at least 0, got {}", augment.elastic);
   operands.require(augment.erase >= 0 && augment.erase <= 1 << 16,
                    "erase must be in [0, 65536] pixels, got {}", augment.erase);
+  operands.require(augment.flip >= 0 && augment.flip <= 1, "flip must be in [0, 1], got {}", augment.flip);
 }
 
 void conv2d(const OpDesc& desc, const Operands& operands) {

@@ -123,6 +123,11 @@ std::vector<Mutant> mutants() {
        "_elastic",
        10,
        altering<InputBatchAttrs>([](auto& a) { a.augment.elastic = 0; })},
+      {"input_forgets_to_flip",
+       {OpKind::input_batch, kF},
+       "_flip",
+       10,
+       altering<InputBatchAttrs>([](auto& a) { a.augment.flip = 0; })},
       {"input_erases_less", {OpKind::input_batch, kF}, "_erase9", 5, altering<InputBatchAttrs>([](auto& a) {
          a.augment.erase = 8;
        })},

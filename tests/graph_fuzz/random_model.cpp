@@ -201,8 +201,8 @@ class Generator {
     if (chance(30)) recipe["label_smoothing"] = 0.1;
     if (chance(30)) recipe["ema_decay"] = 0.9;
     if (chance(15))
-      recipe["augment"] = {{"shift", 1}, {"rotate", 10}, {"scale", 0.1},
-                           {"shear", 5}, {"elastic", 1}, {"erase", 3}};
+      recipe["augment"] = {{"shift", 1},   {"rotate", 10}, {"scale", 0.1}, {"shear", 5},
+                           {"elastic", 1}, {"erase", 3},   {"flip", 0.5}};
     return recipe;
   }
 

@@ -214,6 +214,8 @@ std::vector<Broken> broken_attributes() {
       "elastic", [&](auto& a) { a.augment.elastic = inf; }, "elastic");
   input(
       "erase", [](auto& a) { a.augment.erase = -1; }, "erase");
+  input(
+      "flip", [](auto& a) { a.augment.flip = 1.5f; }, "flip");
 
   const auto conv = [&](const char* name, auto change, const char* part) {
     for (const auto d : {Direction::forward, Direction::backward_data, Direction::backward_weights})

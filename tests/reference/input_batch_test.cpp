@@ -139,6 +139,33 @@ TEST(ReferenceInputBatch, AShearOfOneMovesRowsApart) {
   expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, w - (h - 3)); });
 }
 
+TEST(ReferenceInputBatch, FlipsAsOftenAsAsked) {
+  Case test = square(6);
+  test.attrs.augment.flip = 0.25f;
+  int flipped = 0;
+  for (test.step.step = 0; test.step.step < 200; ++test.step.step) {
+    const std::uint32_t bits =
+        philox_u32(test.step.seed, RandomPurpose::augment, 2, test.step.step, /*sample=*/0);
+    const bool flip = uniform_from_u32(bits) < 0.25f;
+    flipped += flip ? 1 : 0;
+    expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, flip ? 5 - w : w); });
+  }
+  EXPECT_GT(flipped, 30);  // 50 expected; 6 is one standard deviation
+  EXPECT_LT(flipped, 70);
+  test.attrs.augment.flip = 1;
+  expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, 5 - w); });
+}
+
+TEST(ReferenceInputBatch, AShiftMovesTheMirrorImage) {
+  Case test = square(6);
+  test.attrs.augment.flip = 1;
+  while (std::abs(draw(test.step, 0, 0)) > 1e-4 * std::abs(draw(test.step, 0, 1))) ++test.step.step;
+  const double one = draw(test.step, 0, 1);
+  test.attrs.augment.shift = static_cast<float>(2 / std::abs(one));
+  const std::int64_t by = one > 0 ? 2 : -2;
+  expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, 5 - (w - by)); });
+}
+
 /// The bits of draw `number` of the stream that moves nodes.
 double node_draw(const StepScalars& step, std::uint64_t sample, unsigned number) {
   const std::uint32_t bits =

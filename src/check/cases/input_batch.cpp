@@ -35,7 +35,11 @@ void add_input_batch_cases(Table& table) {
       {"_elastic3", {.elastic = 3}},
       {"_erase9", {.erase = 9}},
       {"_erased_elastic_all",
-       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6}}};
+       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6}},
+      {"_flip0.5", {.flip = 0.5f}},
+      {"_flip1", {.flip = 1}},
+      {"_flipped_all",
+       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6, .flip = 0.5f}}};
   // MNIST's shape, with the usual normalisations.
   for (const int n : {1, 2, 3, 7, 16, 31, 33, 64}) {
     add(table, {40, 28, 28, 1}, 100, n, 0, 1, kNone);

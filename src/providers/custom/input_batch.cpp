@@ -30,6 +30,7 @@ void add_input_batch(Registry& registry) {
     args.shear = attrs.augment.shear;
     args.elastic = attrs.augment.elastic;
     args.erase = attrs.augment.erase;
+    args.flip = attrs.augment.flip;
     return args;
   };
   forward.bind = [](InputBatchArgs& args, const RunArgs& run) {

@@ -80,6 +80,12 @@ class ElasticField {
   std::array<double, 2 * kElasticNodes * kElasticNodes> draws_{};
 };
 
+/// Whether the sample is its mirror image. See Augment::flip.
+bool is_mirrored(const Augment& augment, const StepScalars& step, std::int64_t sample) {
+  return uniform_from_u32(philox_u32(step.seed, RandomPurpose::augment, 2, step.step,
+                                     static_cast<std::uint64_t>(sample))) < augment.flip;
+}
+
 /// The rows and columns that are erased. See Augment::erase.
 struct ErasedSquare {
   int top = 0, left = 0, bottom = 0, right = 0;
@@ -146,7 +152,7 @@ class InputBatchRun final : public Executable {
   void augment(const std::uint8_t* image, const StepScalars& step, std::int64_t sample, float* out) const {
     const Augment& drawn = attrs_.augment;
     warp(image, AffineMap(drawn, step, sample, height_, width_),
-         ElasticField(drawn, step, sample, height_, width_), out);
+         ElasticField(drawn, step, sample, height_, width_), is_mirrored(drawn, step, sample), out);
     const ErasedSquare square(drawn, step, sample, height_, width_);
     for (int h = square.top; h < square.bottom; ++h)
       for (int w = square.left; w < square.right; ++w)
@@ -154,7 +160,8 @@ class InputBatchRun final : public Executable {
   }
 
   /// Bilinear between four pixels, zero outside the image.
-  void warp(const std::uint8_t* image, const AffineMap& map, const ElasticField& field, float* out) const {
+  void warp(const std::uint8_t* image, const AffineMap& map, const ElasticField& field, bool mirrored,
+            float* out) const {
     const auto scale = static_cast<float>(1.0 / (255.0 * deviation()));
     const auto offset = static_cast<float>(mean() / deviation());
     const auto pixel = [&](int row, int column, int c) -> float {
@@ -166,6 +173,7 @@ class InputBatchRun final : public Executable {
         double source_h = map.h0 + map.h_by_h * h + map.h_by_w * w;
         double source_w = map.w0 + map.w_by_h * h + map.w_by_w * w;
         if (field.enabled()) field.move(h, w, source_h, source_w);
+        if (mirrored) source_w = width_ - 1 - source_w;
         // Nothing of the image is within reach; also keeps the integers below in range.
         if (!(source_h > -1 && source_h < height_ && source_w > -1 && source_w < width_)) {
           std::fill_n(out, channels_, -offset);

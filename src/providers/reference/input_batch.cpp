@@ -19,6 +19,10 @@ struct Image {
     if (h < 0 || h >= height || w < 0 || w >= width) return 0;
     return pixels[(h * width + w) * channels + c] / 255.0;
   }
+  /// Left and right exchanged.
+  double mirrored(double h, double w, Index c) const {
+    return bilinear(h, static_cast<double>(width - 1) - w, c);
+  }
   /// Between four pixels, linear in both coordinates.
   double bilinear(double h, double w, Index c) const {
     const double top = std::floor(h), left = std::floor(w);
@@ -144,6 +148,8 @@ void input_batch_forward(const OpDesc& desc, const RunArgs& args) {
     const Transform transform(attrs.augment, step, n);
     const Distortion distortion(attrs.augment, step, n, height, width);
     const Erased erased(attrs.augment, step, n, height, width);
+    const bool flipped = uniform_from_u32(philox_u32(step.seed, RandomPurpose::augment, 2, step.step,
+                                                     static_cast<std::uint64_t>(n))) < attrs.augment.flip;
     const Point centre{static_cast<double>(height - 1) / 2, static_cast<double>(width - 1) / 2};
     for (Index h = 0; h < height; ++h) {
       for (Index w = 0; w < width; ++w) {
@@ -154,6 +160,7 @@ void input_batch_forward(const OpDesc& desc, const RunArgs& args) {
         }
         for (Index c = 0; c < channels; ++c) {
           const double pixel = erased.holds(h, w)        ? 0
+                               : flipped                 ? image.mirrored(source.h, source.w, c)
                                : attrs.augment.enabled() ? image.bilinear(source.h, source.w, c)
                                                          : image.at(h, w, c);
           x(n, h, w, c) = (pixel - mean) / stddev;
