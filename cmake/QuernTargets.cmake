@@ -36,9 +36,9 @@ endfunction()
 # tests-LABEL builds all programs of a label.
 function(quern_test name)
   if(NOT TARGET quern_test_headers)
-    # GoogleTest's headers, read once for all programs.
-    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp CONTENT "")
-    add_library(quern_test_headers OBJECT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp)
+    # GoogleTest's headers, read once for all programs. A program too, so that it is compiled as they are.
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp CONTENT "int main() {}\n")
+    add_executable(quern_test_headers ${PROJECT_BINARY_DIR}/quern_test_headers.cpp)
     target_link_libraries(quern_test_headers PRIVATE quern_options quern_warnings GTest::gmock)
     target_precompile_headers(quern_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   endif()
