@@ -115,8 +115,10 @@ void LiveView::line(const std::string& text) {
 }
 
 void LiveView::draw_if_due() {
-  const auto now = Clock::now();
-  if (std::chrono::duration<double>(now - drawn_).count() < kLeastSeconds) return;
+  if (std::chrono::duration<double>(Clock::now() - drawn_).count() >= kLeastSeconds) draw();
+}
+
+void LiveView::draw() {
   look_at_nodes();
   const Screen::Size size = Screen::size();
   screen_.draw(render_dashboard(state_, size.columns, size.rows, style_), size);

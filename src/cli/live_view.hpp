@@ -32,6 +32,8 @@ class LiveView {
   void epoch(const EpochResult& result);
   /// A line that was printed meanwhile.
   void line(const std::string& text);
+  /// Draws, however young the last picture is.
+  void draw();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -58,6 +58,10 @@ void ProgressPrinter::begin_view(std::unique_ptr<LiveView> view) {
   view_ = std::move(view);
 }
 
+void ProgressPrinter::last_picture() {
+  if (view_) view_->draw();
+}
+
 void ProgressPrinter::end_view() {
   view_.reset();
   for (const auto& [stream, text] : waiting_) {

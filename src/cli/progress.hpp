@@ -30,6 +30,8 @@ class ProgressPrinter {
 
   /// From now on `view` shows progress and lines. Lines that would be printed over it wait for end_view().
   void begin_view(std::unique_ptr<LiveView> view);
+  /// Shows what the run came to, which a short one may not have shown yet.
+  void last_picture();
   void end_view();
   /// An epoch is over; only a view shows more of it than its line.
   void epoch(const EpochResult& result);

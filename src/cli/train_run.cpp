@@ -165,6 +165,7 @@ TrainRun::Fitted TrainRun::train_and_save() {
     printer_.end_view();  // which looks at the session
     throw;
   }
+  printer_.last_picture();
   printer_.end_view();
   unsaved_ = save(reason);
   nlohmann::json result = describe(reason);
