@@ -159,9 +159,11 @@ TEST(FuzzReplay, EveryPrefixOfEverySeed) {
 }
 
 TEST(FuzzReplay, ThousandsOfMutations) {
-  constexpr int kInputs = 10000;
+  const char* const more = std::getenv("QUERN_FUZZ_INPUTS");
+  const long inputs = more != nullptr ? std::strtol(more, nullptr, 10) : 10000;
+  ASSERT_GT(inputs, 0) << "QUERN_FUZZ_INPUTS is " << more << ": give a number";
   Mutator mutator(seeds());
-  for (int i = 0; i < kInputs; ++i) {
+  for (long i = 0; i < inputs; ++i) {
     run(mutator.next());
     if (HasFailure()) break;
   }
