@@ -39,7 +39,6 @@ function(quern_test name)
     # GoogleTest's headers, read once for all programs. A program too, so that it is compiled as they are.
     file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp CONTENT "int main() {}\n")
     add_executable(quern_test_headers ${PROJECT_BINARY_DIR}/quern_test_headers.cpp)
-    target_compile_options(quern_test_headers PRIVATE $<$<CONFIG:Release>:-O1>)
     target_link_libraries(quern_test_headers PRIVATE quern_options quern_warnings GTest::gmock)
     target_precompile_headers(quern_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   endif()
@@ -49,7 +48,6 @@ function(quern_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # compiled once, run once
   target_compile_definitions(${name} PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} quern_options quern_warnings GTest::gmock GTest::gtest_main)
   if(NOT "OpenMP::OpenMP_CXX" IN_LIST ARG_LIBRARIES)  # which would take them with other settings
