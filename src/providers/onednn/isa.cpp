@@ -4,10 +4,6 @@
 
 #include "quern/error.hpp"
 
-#ifdef QUERN_X86_LEVELS
-#include <cpuid.h>
-#endif
-
 namespace quern::onednn {
 
 namespace isa_baseline {
@@ -27,19 +23,11 @@ namespace {
 constexpr int kNoOverride = -1;
 std::atomic<int> chosen{kNoOverride};
 
-#ifdef QUERN_X86_LEVELS
-/// __builtin_cpu_supports() of clang 14 does not know it.
-bool has_lzcnt() noexcept {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_LZCNT) != 0;
-}
-#endif
-
 Isa detect() noexcept {
 #ifdef QUERN_X86_LEVELS
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("bmi2") && has_lzcnt();
+                    __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))

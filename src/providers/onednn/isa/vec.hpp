@@ -174,18 +174,6 @@ QUERN_INLINE float horizontal_sum(Vec v) {
   return lane[0];
 }
 
-/// Lane i is number index[i] of a's lanes followed by b's.
-QUERN_INLINE Vec shuffle(Vec a, Vec b, IntVec index) {
-#ifdef __clang__  // builds for fuzzing; has no shuffle whose indices are a vector
-  Vec result{};
-  for (int lane = 0; lane < kLanes; ++lane)
-    result[lane] = index[lane] < kLanes ? a[index[lane]] : b[index[lane] - kLanes];
-  return result;
-#else
-  return __builtin_shuffle(a, b, index);
-#endif
-}
-
 /// Transposes a square of kLanes vectors: swaps ever smaller blocks off the diagonal.
 QUERN_INLINE void transpose(Vec (&rows)[kLanes]) {
   QUERN_UNROLL
@@ -200,8 +188,8 @@ QUERN_INLINE void transpose(Vec (&rows)[kLanes]) {
     for (int i = 0; i < kLanes; ++i) {
       if ((i & half) != 0) continue;
       const Vec a = rows[i], b = rows[i + half];
-      rows[i] = shuffle(a, b, low);
-      rows[i + half] = shuffle(a, b, high);
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + half] = __builtin_shuffle(a, b, high);
     }
   }
 }
