@@ -82,8 +82,8 @@ class ElasticField {
 
 /// Whether the sample is its mirror image. See Augment::flip.
 bool is_mirrored(const Augment& augment, const StepScalars& step, std::int64_t sample) {
-  return uniform_from_u32(philox_u32(step.seed, RandomPurpose::augment, 2, step.step,
-                                     static_cast<std::uint64_t>(sample))) < augment.flip;
+  return augment.flip > 0 && uniform_from_u32(philox_u32(step.seed, RandomPurpose::augment, 2, step.step,
+                                                         static_cast<std::uint64_t>(sample))) < augment.flip;
 }
 
 /// The rows and columns that are erased. See Augment::erase.
