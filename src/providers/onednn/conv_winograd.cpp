@@ -1,9 +1,14 @@
-// 3x3 convolutions of stride 1 by Winograd's F(2x2, 3x3): 16 multiplications for 4 outputs where the direct
-// sum takes 36. The transforms know only 0, +-1 and 1/2, so small integers stay exact, and the rounding error
-// is that of the direct sum within a small factor (the table of tolerances needs no entry of its own).
+// 3x3 convolutions of stride 1 by Winograd's F(m x m, 3x3): (m + 2)^2 multiplications for m^2 outputs where
+// the direct sum takes 9 m^2. The transforms of F(2x2) know only 0, +-1 and 1/2, so small integers stay
+// exact, and the rounding error is that of the direct sum within a small factor (the table of tolerances
+// needs no entry of its own). Those of F(4x4) and F(5x5) save more and lose one to three bits
+// (isa/winograd.cpp); each serves the images that it tiles with the fewest multiplications: 14 x 14 are nine
+// tiles of 5 x 5, 28 x 28 are 49 of 4 x 4.
 //
-// A unit of work is a band of tile rows of one image; its transformed operands stay in the second-level
-// cache.
+// A unit of work is a band of tile rows of one image, or several whole images; its transformed operands stay
+// in the second-level cache.
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,12 +22,21 @@ namespace quern::onednn {
 
 namespace {
 
-constexpr int kFrequencies = 16, kTaps = 9;
+constexpr int kTaps = 9;
 
-// Transformed operands of a band, both sides together; but not fewer tiles than pay for reading the filters.
-// Measured on seed-bn's second layer: whole images (49 tiles, 300 kB) beat bands of 7 to 28 tiles by 3 to 30
-// %.
-constexpr std::int64_t kBandFloats = 96 * 1024, kBandTiles = 48;
+// Transformed operands of a unit, both sides together; but not fewer tiles than pay for reading the filters.
+// Measured on seed-bn's second layer: whole images (49 tiles of 2 x 2, 300 kB) beat bands of 7 to 28 tiles by
+// 3 to 30 %; of tiles of 5 x 5, nine an image, three images a unit beat one by 5 % and eight by 10 to 30 %.
+constexpr std::int64_t kUnitFloats = 96 * 1024, kUnitTiles = 27;
+
+/// Multiplications of F(m x m) for one pair of channels of an image.
+std::int64_t multiplications(const ConvShape& s, int m) {
+  return std::int64_t{(s.p + m - 1) / m} * ((s.q + m - 1) / m) * (m + 2) * (m + 2);
+}
+
+const WinogradTransforms& transforms(const Kernels& kernels, int m) {
+  return *(m == 2 ? kernels.winograd_2x2 : m == 4 ? kernels.winograd_4x4 : kernels.winograd_5x5);
+}
 
 std::vector<std::int32_t> iota(int n) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(n));
@@ -34,45 +48,69 @@ std::size_t size(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
-/// The tiling of an output image and the padded input patches that its bands read.
+/// The tiling of output images and the padded input patches that its units read.
 struct Tiling {
+  int outputs;               ///< m: rows and columns of a tile
+  int points;                ///< of a patch
   int tile_rows, tile_cols;  ///< of an image
-  int band, bands;           ///< tile rows of a unit, units of an image
+  int images;                ///< of the batch
+  int band, bands;           ///< tile rows of a unit, bands of an image
+  std::int64_t units;        ///< of the batch
+  int group;                 ///< images of a unit, at most; 1 where an image has several bands
   int in_rows, in_cols;      ///< of the image that patches are cut from
   int channels;              ///< of it
   int row_shift, col_shift;  ///< image row of patch row 0 of tile row 0, likewise columns (<= 0: padding)
   int width;                 ///< columns of the padded copy
 
-  Tiling(int images, int rows, int cols, int source_rows, int source_cols, int source_channels,
+  Tiling(int m, int batch, int rows, int cols, int source_rows, int source_cols, int source_channels,
          int other_channels, int row_offset, int col_offset, int parts)
-      : tile_rows((rows + 1) / 2),
-        tile_cols((cols + 1) / 2),
+      : outputs(m),
+        points(m + 2),
+        tile_rows((rows + m - 1) / m),
+        tile_cols((cols + m - 1) / m),
+        images(batch),
         in_rows(source_rows),
         in_cols(source_cols),
         channels(source_channels),
         row_shift(row_offset),
         col_shift(col_offset),
-        width(2 * tile_cols + 2) {
-    const std::int64_t row_floats =
-        std::int64_t{kFrequencies} * tile_cols * (source_channels + other_channels);
-    const std::int64_t fewest = (kBandTiles + tile_cols - 1) / tile_cols;
-    const auto by_cache = std::clamp<std::int64_t>(std::max(kBandFloats / row_floats, fewest), 1, tile_rows);
-    const auto by_stats = std::clamp<std::int64_t>(Moments::kBlockRows / (4 * tile_cols), 1, tile_rows);
-    band = band_rows(tile_rows, static_cast<int>(std::min(by_cache, by_stats)), images, parts);
+        width(m * tile_cols + 2) {
+    const std::int64_t row_floats = frequencies() * tile_cols * (source_channels + other_channels);
+    const std::int64_t fewest = (kUnitTiles + tile_cols - 1) / tile_cols;
+    const std::int64_t by_cache = std::max(kUnitFloats / row_floats, fewest);
+    const std::int64_t by_stats = Moments::kBlockRows / (std::int64_t{m} * m * tile_cols);
+    const auto limit = std::clamp<std::int64_t>(std::min(by_cache, by_stats), 1, tile_rows);
+    band = band_rows(tile_rows, static_cast<int>(limit), batch, parts);
     bands = (tile_rows + band - 1) / band;
+    units = std::int64_t{batch} * bands;
+    group = 1;
+    if (bands > 1) return;
+    // As many images as one unit of tile rows, and the same work for all parts.
+    const auto together = std::clamp<std::int64_t>(by_cache / tile_rows, 1, batch);
+    const auto wanted = (batch + together - 1) / together;
+    units = std::min<std::int64_t>(round_up(wanted, parts), batch);
+    group = static_cast<int>((batch + units - 1) / units);
   }
 
-  /// The image of a unit of work and its tile rows, at most `band` of them.
+  std::int64_t frequencies() const { return std::int64_t{points} * points; }
+
+  /// The images of a unit of work and its tile rows, at most `band` of them.
   struct Unit {
-    std::int64_t image;
+    std::int64_t first_image, last_image;  ///< last: one past
     int begin, end;
   };
   Unit unit(std::int64_t index) const {
+    if (bands == 1) {
+      const Range of_batch = share(images, static_cast<int>(index), static_cast<int>(units));
+      return {of_batch.begin, of_batch.end, 0, tile_rows};
+    }
     const Range rows = share(tile_rows, static_cast<int>(index % bands), bands);
-    return {index / bands, static_cast<int>(rows.begin), static_cast<int>(rows.end)};
+    return {index / bands, index / bands + 1, static_cast<int>(rows.begin), static_cast<int>(rows.end)};
   }
+  /// Tiles of a unit, at most.
+  std::int64_t unit_tiles() const { return std::int64_t{group} * band * tile_cols; }
 
-  std::int64_t copy_floats() const { return std::int64_t{2 * band + 2} * width * channels; }
+  std::int64_t copy_floats() const { return std::int64_t{outputs * band + 2} * width * channels; }
 
   /// Copies the rows that tile rows [begin, end) read, with zeros outside the image.
   void copy(const float* image, int begin, int end, float* out) const {
@@ -81,7 +119,7 @@ struct Tiling {
     const int source = std::max(col_shift, 0);
     const int count = std::clamp(in_cols - source, 0, width - left);
     const std::size_t left_floats = size(left) * size(channels), middle = size(count) * size(channels);
-    for (int i = 2 * begin; i < 2 * end + 2; ++i, out += line) {
+    for (int i = outputs * begin; i < outputs * end + 2; ++i, out += line) {
       const int row = i + row_shift;
       if (row < 0 || row >= in_rows) {
         std::memset(out, 0, line * sizeof(float));
@@ -98,8 +136,9 @@ struct Tiling {
 /// Forward, and backward to the data: the same convolution of dy with the rotated filters.
 class WinogradConv final : public Executable {
  public:
-  WinogradConv(const OpDesc& desc, int parts)
+  WinogradConv(const OpDesc& desc, int m, int parts)
       : kernels_(kernels()),
+        transforms_(transforms(kernels_, m)),
         parts_(parts),
         forward_(desc.op.direction == Direction::forward),
         attrs_(desc.as<Conv2dAttrs>()),
@@ -108,9 +147,9 @@ class WinogradConv final : public Executable {
         out_channels_(forward_ ? shape_.k : shape_.c),
         rows_(forward_ ? shape_.p : shape_.h),
         cols_(forward_ ? shape_.q : shape_.w),
-        tiling_(forward_ ? Tiling(shape_.n, rows_, cols_, shape_.h, shape_.w, shape_.c, shape_.k,
+        tiling_(forward_ ? Tiling(m, shape_.n, rows_, cols_, shape_.h, shape_.w, shape_.c, shape_.k,
                                   -shape_.pad_top, -shape_.pad_left, parts)
-                         : Tiling(shape_.n, rows_, cols_, shape_.p, shape_.q, shape_.k, shape_.c,
+                         : Tiling(m, shape_.n, rows_, cols_, shape_.p, shape_.q, shape_.k, shape_.c,
                                   shape_.pad_top - 2, shape_.pad_left - 2, parts)),
         padded_in_(round_up(in_channels_, kernels_.lanes)),
         padded_out_(round_up(out_channels_, kernels_.lanes)),
@@ -120,14 +159,14 @@ class WinogradConv final : public Executable {
         for (int k = 0; k < shape_.k; ++k)
           pack_offsets_.push_back((std::int64_t{k} * kTaps + (kTaps - 1 - t)) * shape_.c);
     }
-    const std::int64_t tiles = std::int64_t{tiling_.band} * tiling_.tile_cols;
+    const std::int64_t tiles = tiling_.unit_tiles(), frequencies = tiling_.frequencies();
     Layout layout;
     packed_ = layout.add<float>(size(kTaps * in_channels_ * padded_out_));
-    filters_ = layout.add<float>(size(kFrequencies * in_channels_ * padded_out_));
+    filters_ = layout.add<float>(size(frequencies * in_channels_ * padded_out_));
     Layout own;
     copy_ = own.add<float>(size(tiling_.copy_floats()));
-    transformed_ = own.add<float>(size(kFrequencies * tiles * padded_in_));
-    products_ = own.add<float>(size(kFrequencies * tiles * padded_out_));
+    transformed_ = own.add<float>(size(frequencies * tiles * padded_in_));
+    products_ = own.add<float>(size(frequencies * tiles * padded_out_));
     moments_ = own.add<std::byte>(forward_ && attrs_.stats ? Moments::bytes(shape_.k) : 0);
     own_step_ = own.bytes();
     own_ = layout.add<std::byte>(own_step_ * size(parts));
@@ -150,7 +189,7 @@ class WinogradConv final : public Executable {
   }
 
  private:
-  /// For this part's input channels: taps -> panels of output channels -> 16 frequencies of such panels.
+  /// For this part's input channels: taps -> panels of output channels -> frequencies of such panels.
   void transform_filters(const RunArgs& args, int part) const {
     const Range range = share(in_channels_, part, parts_);
     const int begin = static_cast<int>(range.begin), end = static_cast<int>(range.end);
@@ -175,7 +214,7 @@ class WinogradConv final : public Executable {
       a.out_step = in_channels_ * padded_out_;
       a.begin = begin * width;
       a.end = end * width;
-      kernels_.winograd_filters(a);
+      transforms_.filters(a);
     }
   }
 
@@ -184,30 +223,19 @@ class WinogradConv final : public Executable {
     const bool stats = forward_ && attrs_.stats;
     Moments moments(own + moments_, stats ? shape_.k : 0);
     if (stats) moments.reset();
-    const Range units = share(std::int64_t{shape_.n} * tiling_.bands, part, parts_);
+    const Range units = share(tiling_.units, part, parts_);
     for (std::int64_t unit = units.begin; unit < units.end; ++unit)
       convolve_unit(args, unit, own, stats ? &moments : nullptr);
   }
 
-  void convolve_unit(const RunArgs& args, std::int64_t unit, std::byte* own, Moments* moments) const {
-    const auto [image, begin, end] = tiling_.unit(unit);
-    float* copy = at<float>(own, copy_);
-    const std::int64_t source_image = std::int64_t{tiling_.in_rows} * tiling_.in_cols * in_channels_;
-    tiling_.copy(input(args, 0) + image * source_image, begin, end, copy);
-
-    const std::int64_t tiles = std::int64_t{end - begin} * tiling_.tile_cols;
+  void convolve_unit(const RunArgs& args, std::int64_t index, std::byte* own, Moments* moments) const {
+    const Tiling::Unit unit = tiling_.unit(index);
+    const std::int64_t image_tiles = std::int64_t{unit.end - unit.begin} * tiling_.tile_cols;
+    const std::int64_t tiles = image_tiles * (unit.last_image - unit.first_image);
     float* transformed = at<float>(own, transformed_);
-    WinogradScatter scatter;
-    scatter.image = copy;
-    scatter.pixel = in_channels_;
-    scatter.row = std::ptrdiff_t{tiling_.width} * in_channels_;
-    scatter.tile_rows = end - begin;
-    scatter.tile_cols = tiling_.tile_cols;
-    scatter.channels = in_channels_;
-    scatter.out = transformed;
-    scatter.tile = padded_in_;
-    scatter.frequency = tiles * padded_in_;
-    kernels_.winograd_input(scatter);
+    for (std::int64_t image = unit.first_image; image < unit.last_image; ++image)
+      scatter(args, unit, image, own, tiles,
+              transformed + (image - unit.first_image) * image_tiles * padded_in_);
 
     float* products = at<float>(own, products_);
     ProductRows a;
@@ -217,44 +245,73 @@ class WinogradConv final : public Executable {
     a.n_taps = in_channels_;
     a.k = static_cast<int>(padded_out_);
     a.out_pixel = padded_out_;
-    for (int f = 0; f < kFrequencies; ++f) {
-      a.x = transformed + f * scatter.frequency;
+    for (std::int64_t f = 0; f < tiling_.frequencies(); ++f) {
+      a.x = transformed + f * tiles * padded_in_;
       a.w = at<float>(args.workspace, filters_) + f * in_channels_ * padded_out_;
       a.out = products + f * tiles * padded_out_;
       kernels_.product_rows(a);
     }
 
-    const std::int64_t place = ((image * rows_ + 2 * begin) * cols_) * out_channels_;
-    WinogradGather gather;
-    gather.in = products;
-    gather.tile = padded_out_;
-    gather.frequency = tiles * padded_out_;
-    gather.tile_rows = end - begin;
-    gather.tile_cols = tiling_.tile_cols;
-    gather.channels = out_channels_;
-    gather.out = output(args, 0) + place;
-    gather.pixel = out_channels_;
-    gather.row = std::ptrdiff_t{cols_} * out_channels_;
-    gather.rows = std::min(2 * end, rows_) - 2 * begin;
-    gather.cols = cols_;
+    for (std::int64_t image = unit.first_image; image < unit.last_image; ++image)
+      gather(args, unit, image, tiles, products + (image - unit.first_image) * image_tiles * padded_out_,
+             moments);
+  }
+
+  /// The patches of one image of a unit -> `out`, of the unit's `tiles`.
+  void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
+               std::int64_t tiles, float* out) const {
+    float* copy = at<float>(own, copy_);
+    const std::int64_t source_image = std::int64_t{tiling_.in_rows} * tiling_.in_cols * in_channels_;
+    tiling_.copy(input(args, 0) + image * source_image, unit.begin, unit.end, copy);
+    WinogradScatter a;
+    a.image = copy;
+    a.pixel = in_channels_;
+    a.row = std::ptrdiff_t{tiling_.width} * in_channels_;
+    a.tile_rows = unit.end - unit.begin;
+    a.tile_cols = tiling_.tile_cols;
+    a.channels = in_channels_;
+    a.out = out;
+    a.tile = padded_in_;
+    a.frequency = tiles * padded_in_;
+    transforms_.input(a);
+  }
+
+  /// The products of one image of a unit -> output rows.
+  void gather(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::int64_t tiles,
+              const float* products, Moments* moments) const {
+    const int first_row = tiling_.outputs * unit.begin;
+    const std::int64_t place = (image * rows_ + first_row) * cols_ * out_channels_;
+    WinogradGather a;
+    a.in = products;
+    a.tile = padded_out_;
+    a.frequency = tiles * padded_out_;
+    a.tile_rows = unit.end - unit.begin;
+    a.tile_cols = tiling_.tile_cols;
+    a.channels = out_channels_;
+    a.out = output(args, 0) + place;
+    a.pixel = out_channels_;
+    a.row = std::ptrdiff_t{cols_} * out_channels_;
+    a.rows = std::min(tiling_.outputs * unit.end, rows_) - first_row;
+    a.cols = cols_;
     const bool gather_sums = moments != nullptr && !moments->empty();
     if (forward_) {
-      if (attrs_.bias) gather.epilogue.bias = input(args, 2);
-      gather.epilogue.relu = attrs_.relu;
-      if (gather_sums) moments->attach(gather.epilogue);
+      if (attrs_.bias) a.epilogue.bias = input(args, 2);
+      a.epilogue.relu = attrs_.relu;
+      if (gather_sums) moments->attach(a.epilogue);
     } else if (attrs_.mask) {
-      gather.epilogue.mask = input(args, 2) + place;
+      a.epilogue.mask = input(args, 2) + place;
     }
-    kernels_.winograd_output(gather);
+    transforms_.output(a);
     if (moments == nullptr) return;
-    const std::int64_t pixels = std::int64_t{gather.rows} * cols_;
+    const std::int64_t pixels = std::int64_t{a.rows} * cols_;
     if (gather_sums)
       moments->commit(pixels);
     else
-      moments->add(kernels_, gather.out, pixels);
+      moments->add(kernels_, a.out, pixels);
   }
 
   const Kernels& kernels_;
+  const WinogradTransforms& transforms_;
   int parts_;
   bool forward_;
   Conv2dAttrs attrs_;
@@ -273,24 +330,25 @@ class WinogradConv final : public Executable {
 /// algorithm.
 class WinogradConvWeights final : public Executable {
  public:
-  WinogradConvWeights(const OpDesc& desc, int parts)
+  WinogradConvWeights(const OpDesc& desc, int m, int parts)
       : kernels_(kernels()),
+        transforms_(transforms(kernels_, m)),
         parts_(parts),
         bias_(desc.as<Conv2dAttrs>().bias),
         shape_(ConvShape::of(desc)),
-        tiling_(shape_.n, shape_.p, shape_.q, shape_.h, shape_.w, shape_.c, shape_.k, -shape_.pad_top,
+        tiling_(m, shape_.n, shape_.p, shape_.q, shape_.h, shape_.w, shape_.c, shape_.k, -shape_.pad_top,
                 -shape_.pad_left, parts),
         padded_c_(round_up(shape_.c, kernels_.lanes)),
         padded_k_(round_up(shape_.k, kernels_.lanes)),
         channel_taps_(iota(shape_.c)) {
-    const std::int64_t tiles = std::int64_t{tiling_.band} * tiling_.tile_cols;
+    const std::int64_t tiles = tiling_.unit_tiles(), frequencies = tiling_.frequencies();
     Layout layout;
     gradient_ = layout.add<float>(size(kTaps * shape_.c * padded_k_));
     Layout own;
-    sums_ = own.add<float>(size(kFrequencies * shape_.c * padded_k_));
+    sums_ = own.add<float>(size(frequencies * shape_.c * padded_k_));
     copy_ = own.add<float>(size(tiling_.copy_floats()));
-    x_ = own.add<float>(size(kFrequencies * tiles * padded_c_));
-    dy_ = own.add<float>(size(kFrequencies * tiles * padded_k_));
+    x_ = own.add<float>(size(frequencies * tiles * padded_c_));
+    dy_ = own.add<float>(size(frequencies * tiles * padded_k_));
     bias_sums_ = own.add<float>(size(padded_k_));
     own_step_ = own.bytes();
     own_ = layout.add<std::byte>(own_step_ * size(parts));
@@ -310,46 +368,20 @@ class WinogradConvWeights final : public Executable {
     std::byte* own = at<std::byte>(args.workspace, own_ + own_step_ * size(part));
     float* sums = at<float>(own, sums_);
     if (bias_) std::fill_n(at<float>(own, bias_sums_), padded_k_, 0.0f);
-    const Range units = share(std::int64_t{shape_.n} * tiling_.bands, part, parts_);
-    if (units.size() == 0) std::fill_n(sums, kFrequencies * shape_.c * padded_k_, 0.0f);
-    for (std::int64_t unit = units.begin; unit < units.end; ++unit) {
-      const auto [image, begin, end] = tiling_.unit(unit);
-      accumulate_unit(args, image, begin, end, own, unit != units.begin);
-    }
+    const Range units = share(tiling_.units, part, parts_);
+    if (units.size() == 0) std::fill_n(sums, tiling_.frequencies() * shape_.c * padded_k_, 0.0f);
+    for (std::int64_t unit = units.begin; unit < units.end; ++unit)
+      accumulate_unit(args, tiling_.unit(unit), own, unit != units.begin);
   }
 
-  void accumulate_unit(const RunArgs& args, std::int64_t image, int begin, int end, std::byte* own,
-                       bool accumulate) const {
-    const std::int64_t tiles = std::int64_t{end - begin} * tiling_.tile_cols;
-    float* copy = at<float>(own, copy_);
-    tiling_.copy(input(args, 1) + image * shape_.h * shape_.w * shape_.c, begin, end, copy);
-    WinogradScatter scatter;
-    scatter.tile_rows = end - begin;
-    scatter.tile_cols = tiling_.tile_cols;
-    scatter.image = copy;
-    scatter.pixel = shape_.c;
-    scatter.row = std::ptrdiff_t{tiling_.width} * shape_.c;
-    scatter.channels = shape_.c;
-    scatter.out = at<float>(own, x_);
-    scatter.tile = padded_c_;
-    scatter.frequency = tiles * padded_c_;
-    kernels_.winograd_input(scatter);
-
-    const float* dy = input(args, 0) + ((image * shape_.p + 2 * begin) * shape_.q) * shape_.k;
-    scatter.image = dy;
-    scatter.pixel = shape_.k;
-    scatter.row = std::ptrdiff_t{shape_.q} * shape_.k;
-    scatter.rows = std::min(2 * end, shape_.p) - 2 * begin;
-    scatter.cols = shape_.q;
-    scatter.channels = shape_.k;
-    scatter.out = at<float>(own, dy_);
-    scatter.tile = padded_k_;
-    scatter.frequency = tiles * padded_k_;
-    kernels_.winograd_output_gradient(scatter);
-    if (bias_)
-      kernels_.channel_sums({dy, std::int64_t{scatter.rows} * shape_.q, shape_.k, nullptr,
-                             at<float>(own, bias_sums_), nullptr});
-
+  void accumulate_unit(const RunArgs& args, const Tiling::Unit& unit, std::byte* own, bool accumulate) const {
+    const std::int64_t image_tiles = std::int64_t{unit.end - unit.begin} * tiling_.tile_cols;
+    const std::int64_t tiles = image_tiles * (unit.last_image - unit.first_image);
+    float *x = at<float>(own, x_), *dy = at<float>(own, dy_);
+    for (std::int64_t image = unit.first_image; image < unit.last_image; ++image) {
+      const std::int64_t before = (image - unit.first_image) * image_tiles;
+      scatter(args, unit, image, own, tiles, x + before * padded_c_, dy + before * padded_k_);
+    }
     OuterRows a;
     a.cols = static_cast<int>(tiles);
     a.a_pixel = padded_c_;
@@ -359,12 +391,45 @@ class WinogradConvWeights final : public Executable {
     a.k = static_cast<int>(padded_k_);
     a.out_step = padded_k_;
     a.accumulate = accumulate;
-    for (int f = 0; f < kFrequencies; ++f) {
-      a.a = at<float>(own, x_) + f * tiles * padded_c_;
-      a.b = at<float>(own, dy_) + f * tiles * padded_k_;
+    for (std::int64_t f = 0; f < tiling_.frequencies(); ++f) {
+      a.a = x + f * tiles * padded_c_;
+      a.b = dy + f * tiles * padded_k_;
       a.out = at<float>(own, sums_) + f * shape_.c * padded_k_;
       kernels_.outer_rows(a);
     }
+  }
+
+  /// The patches of one image of a unit, and those of its gradient -> `x` and `dy`, of the unit's `tiles`.
+  void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
+               std::int64_t tiles, float* x, float* dy) const {
+    float* copy = at<float>(own, copy_);
+    tiling_.copy(input(args, 1) + image * shape_.h * shape_.w * shape_.c, unit.begin, unit.end, copy);
+    WinogradScatter a;
+    a.tile_rows = unit.end - unit.begin;
+    a.tile_cols = tiling_.tile_cols;
+    a.image = copy;
+    a.pixel = shape_.c;
+    a.row = std::ptrdiff_t{tiling_.width} * shape_.c;
+    a.channels = shape_.c;
+    a.out = x;
+    a.tile = padded_c_;
+    a.frequency = tiles * padded_c_;
+    transforms_.input(a);
+
+    const int first_row = tiling_.outputs * unit.begin;
+    a.image = input(args, 0) + (image * shape_.p + first_row) * shape_.q * shape_.k;
+    a.pixel = shape_.k;
+    a.row = std::ptrdiff_t{shape_.q} * shape_.k;
+    a.rows = std::min(tiling_.outputs * unit.end, shape_.p) - first_row;
+    a.cols = shape_.q;
+    a.channels = shape_.k;
+    a.out = dy;
+    a.tile = padded_k_;
+    a.frequency = tiles * padded_k_;
+    transforms_.output_gradient(a);
+    if (bias_)
+      kernels_.channel_sums(
+          {a.image, std::int64_t{a.rows} * shape_.q, shape_.k, nullptr, at<float>(own, bias_sums_), nullptr});
   }
 
   void transform_back(const RunArgs& args, int part) const {
@@ -379,7 +444,7 @@ class WinogradConvWeights final : public Executable {
     a.out_step = elements;
     a.begin = range.begin;
     a.end = range.end;
-    kernels_.winograd_filter_gradient(a);
+    transforms_.filter_gradient(a);
   }
 
   void write(const RunArgs& args, int part) const {
@@ -403,6 +468,7 @@ class WinogradConvWeights final : public Executable {
   }
 
   const Kernels& kernels_;
+  const WinogradTransforms& transforms_;
   int parts_;
   bool bias_;
   ConvShape shape_;
@@ -413,6 +479,7 @@ class WinogradConvWeights final : public Executable {
   std::size_t sums_ = 0, copy_ = 0, x_ = 0, dy_ = 0, bias_sums_ = 0;  // within a part's own memory
 };
 
+template <int m>
 Refusal refuse_winograd(const OpDesc& desc) {
   const ConvShape s = ConvShape::of(desc);
   if (s.r != 3 || s.s != 3) return "needs a 3x3 filter";
@@ -425,17 +492,40 @@ Refusal refuse_winograd(const OpDesc& desc) {
   // Transforming many filters for few pixels costs more than it saves.
   if (std::int64_t{s.c} * s.k > 64 * 1024 && std::int64_t{s.n} * s.p * s.q < 128)
     return "needs at least 128 output pixels in a batch for this many filters";
+  // A larger tile has more filters to transform and to read, and loses digits.
+  if constexpr (m > 2) {
+    if (std::int64_t{s.n} * s.p * s.q < 16 * m * m)
+      return fmt::format("needs at least {} output pixels in a batch", 16 * m * m);
+    std::int64_t fewest = multiplications(s, 2);
+    if constexpr (m == 5) fewest = std::min(fewest, multiplications(s, 4));
+    if (10 * multiplications(s, m) > 9 * fewest)
+      return "saves less than a tenth of the multiplications of smaller tiles";
+  }
   return std::nullopt;
+}
+
+template <int m>
+void add_tiles(Registry& registry, const char* name) {
+  const bool exact = m == 2;
+  const auto add = [&](Direction direction, auto prepare) {
+    add_implementation(registry, name, {OpKind::conv2d, direction}, refuse_winograd<m>, prepare, exact);
+  };
+  const auto conv = [](const OpDesc& desc, Device& device) -> std::unique_ptr<Executable> {
+    return std::make_unique<WinogradConv>(desc, m, parts_for(desc, device));
+  };
+  add(Direction::forward, conv);
+  add(Direction::backward_data, conv);
+  add(Direction::backward_weights, [](const OpDesc& desc, Device& device) -> std::unique_ptr<Executable> {
+    return std::make_unique<WinogradConvWeights>(desc, m, parts_for(desc, device));
+  });
 }
 
 }  // namespace
 
 void add_winograd(Registry& registry) {
-  for (const Direction direction : {Direction::forward, Direction::backward_data})
-    add_implementation(registry, "winograd", {OpKind::conv2d, direction}, refuse_winograd,
-                       prepare_as<WinogradConv>());
-  add_implementation(registry, "winograd", {OpKind::conv2d, Direction::backward_weights}, refuse_winograd,
-                     prepare_as<WinogradConvWeights>());
+  add_tiles<5>(registry, "winograd_5x5");
+  add_tiles<4>(registry, "winograd_4x4");
+  add_tiles<2>(registry, "winograd");
 }
 
 }  // namespace quern::onednn

@@ -97,22 +97,23 @@ struct ReduceTransposed {
   std::ptrdiff_t out_step = 0;
 };
 
-// Winograd's F(2x2, 3x3): Lavin & Gray, "Fast algorithms for convolutional neural networks", 2015,
-// section 4.1. All constants are 0, 1, -1 and 1/2, so that small integers stay exact. A transformed operand
-// is 16 matrices [tiles][channels rounded up to whole vectors], one a "frequency".
+// Winograd's F(m x m, 3x3): an output tile of m x m from a patch of (m + 2) x (m + 2), by products at n^2
+// "frequencies", n = m + 2; Lavin & Gray, "Fast algorithms for convolutional neural networks", 2015, section
+// 4.1. A transformed operand is n^2 matrices [tiles][channels rounded up to whole vectors].
 
-/// Image -> 16 matrices: B^T d B of the 4x4 patch of each tile (an input, which must be padded so that all
-/// patches can be read), or A d A^T of the 2x2 patch (an output's gradient; what lies outside reads as zero).
+/// Image -> n^2 matrices: B^T d B of the n x n patch of each tile (an input, which must be padded so that all
+/// patches can be read), or A d A^T of the m x m patch (an output's gradient; what lies outside reads as
+/// zero).
 struct WinogradScatter {
-  const float* image = nullptr;  ///< tile (i, j) starts at image + 2 * i * row + 2 * j * pixel
+  const float* image = nullptr;  ///< tile (i, j) starts at image + m * i * row + m * j * pixel
   std::ptrdiff_t row = 0, pixel = 0;
-  int rows = 0, cols = 0;  ///< of the image; used for 2x2 patches
+  int rows = 0, cols = 0;  ///< of the image; used for m x m patches
   int tile_rows = 0, tile_cols = 0, channels = 0;
   float* out = nullptr;
   std::ptrdiff_t frequency = 0, tile = 0;  ///< steps of `out`
 };
 
-/// 16 matrices -> image: A^T m A, then the epilogue; what lies outside [rows][cols] is dropped.
+/// n^2 matrices -> image: A^T m A, then the epilogue; what lies outside [rows][cols] is dropped.
 struct WinogradGather {
   const float* in = nullptr;
   std::ptrdiff_t frequency = 0, tile = 0;  ///< steps of `in`
@@ -123,7 +124,7 @@ struct WinogradGather {
   Epilogue epilogue;
 };
 
-/// The elements [begin, end), whole vectors, of 9 taps -> 16 frequencies (G g G^T) or back (G^T u G, summed
+/// The elements [begin, end), whole vectors, of 9 taps -> n^2 frequencies (G g G^T) or back (G^T u G, summed
 /// over `parts`).
 struct WinogradFilters {
   const float* in = nullptr;
@@ -133,6 +134,15 @@ struct WinogradFilters {
   std::ptrdiff_t begin = 0, end = 0;
   int parts = 1;
   std::ptrdiff_t part = 0;
+};
+
+/// The transforms of one tile size.
+struct WinogradTransforms {
+  void (*input)(const WinogradScatter&) = nullptr;
+  void (*output_gradient)(const WinogradScatter&) = nullptr;
+  void (*output)(const WinogradGather&) = nullptr;
+  void (*filters)(const WinogradFilters&) = nullptr;
+  void (*filter_gradient)(const WinogradFilters&) = nullptr;
 };
 
 /// Adds the sums of (x - shift) and (x - shift)^2 over rows of channels; shift null: only the plain sums.
@@ -308,11 +318,7 @@ struct Kernels {
   void (*pack_transposed)(const PackTransposed&) = nullptr;
   void (*pack_rows)(const PackRows&) = nullptr;
   void (*reduce_transposed)(const ReduceTransposed&) = nullptr;
-  void (*winograd_input)(const WinogradScatter&) = nullptr;
-  void (*winograd_output_gradient)(const WinogradScatter&) = nullptr;
-  void (*winograd_output)(const WinogradGather&) = nullptr;
-  void (*winograd_filters)(const WinogradFilters&) = nullptr;
-  void (*winograd_filter_gradient)(const WinogradFilters&) = nullptr;
+  const WinogradTransforms *winograd_2x2 = nullptr, *winograd_4x4 = nullptr, *winograd_5x5 = nullptr;
   void (*channel_sums)(const ChannelSums&) = nullptr;
   void (*normalise)(const Normalise&) = nullptr;
   void (*normalise_reduce)(const NormaliseReduce&) = nullptr;

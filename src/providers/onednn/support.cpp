@@ -18,7 +18,8 @@ Refusal common_refusal(const OpDesc& desc) {
 }
 
 void add_implementation(Registry& registry, const char* name, OpKey op, RefusalFunction refusal,
-                        std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare) {
+                        std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare,
+                        bool exact) {
   Implementation implementation;
   implementation.name = name;
   implementation.provider = Provider::onednn;
@@ -29,6 +30,7 @@ void add_implementation(Registry& registry, const char* name, OpKey op, RefusalF
     return refusal(desc);
   };
   implementation.prepare = std::move(prepare);
+  implementation.exact = exact;
   registry.add(std::move(implementation));
 }
 

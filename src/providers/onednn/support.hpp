@@ -51,9 +51,11 @@ Refusal common_refusal(const OpDesc& desc);
 
 using RefusalFunction = Refusal (*)(const OpDesc&);
 
-/// Adds an implementation whose refusal depends on the description alone, after common_refusal().
+/// Adds an implementation whose refusal depends on the description alone, after common_refusal(). `exact`:
+/// see Implementation::exact.
 void add_implementation(Registry& registry, const char* name, OpKey op, RefusalFunction refusal,
-                        std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare);
+                        std::function<std::unique_ptr<Executable>(const OpDesc&, Device&)> prepare,
+                        bool exact = true);
 
 inline Refusal never_refuses(const OpDesc&) {
   return std::nullopt;

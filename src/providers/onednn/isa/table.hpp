@@ -12,11 +12,6 @@ void dot_rows(const DotRows& a);
 void pack_transposed(const PackTransposed& a);
 void pack_rows(const PackRows& a);
 void reduce_transposed(const ReduceTransposed& a);
-void winograd_input(const WinogradScatter& a);
-void winograd_output_gradient(const WinogradScatter& a);
-void winograd_output(const WinogradGather& a);
-void winograd_filters(const WinogradFilters& a);
-void winograd_filter_gradient(const WinogradFilters& a);
 void channel_sums(const ChannelSums& a);
 void normalise(const Normalise& a);
 void normalise_reduce(const NormaliseReduce& a);
@@ -40,6 +35,8 @@ void update_nesterov(const Update& a);
 void update_adam(const Update& a);
 double sum_of_squares(const float* x, std::int64_t n);
 void softmax_xent(const SoftmaxXent& a);
+
+extern const WinogradTransforms kWinograd2x2, kWinograd4x4, kWinograd5x5;
 
 extern const Kernels kTable;
 

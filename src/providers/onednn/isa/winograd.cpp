@@ -1,10 +1,18 @@
-// Transforms of Winograd's F(2x2, 3x3). With channels innermost every transform is vertical arithmetic on
-// whole vectors; the 16 products between them are product_rows and outer_rows.
+// Transforms of Winograd's F(m x m, 3x3). With channels innermost every transform is vertical arithmetic on
+// whole vectors; the n^2 products between them, n = m + 2, are product_rows and outer_rows.
+//
+// A convolution is a product of polynomials, found from its values at n points (Toom and Cook): 0, pairs +-p
+// and, where n is even, infinity. The even and the odd powers of a pair share their sums, and all matrices
+// follow from the points (Lavin & Gray 2015; Vincent et al., "On improving the numerical stability of
+// Winograd convolutions", 2017: points decide the error).
 //
 // Version history (conv2 of seed-bn at batch 64, 2 cores; direct convolution 462 MFLOP = 2.0 ms at the
 // floor):
-//   v1  predicted: products 205 MFLOP = 0.88 ms, transforms 0.15 ms of vector work in cache, so 1.05 ms
-//   forward.
+//   v1  F(2x2), products 205 MFLOP. Predicted 0.88 ms, transforms 0.15 ms of vector work in cache, so 1.05 ms
+//       forward.
+//   v2  F(5x5), products 116 MFLOP. Predicted 0.52 ms, transforms 0.1 ms for 0.56 of the elements: 0.65 ms.
+//       Measured beside v1 on a Zen 4 server: forward 0.79 ms (v1 1.12), to the data 0.84 (1.17), to the
+//       filters 0.84 (1.15). The transforms take 0.2 ms: seven points have twice the arithmetic of four.
 
 #include "providers/onednn/isa/table.hpp"
 #include "providers/onednn/isa/vec.hpp"
@@ -12,82 +20,241 @@
 
 namespace quern::onednn::QUERN_ISA {
 
-void winograd_input(const WinogradScatter& a) {
+namespace {
+
+// Error of random 3x3 convolutions against double, relative to the result's root mean square, forward and to
+// the filters: F(2x2) 2e-7 and 4e-7; F(4x4) 5e-7 and 7e-7 (points 1 and 2, the usual ones: 1.0e-6 and
+// 1.4e-6); F(5x5) 1.2e-6 and 1.1e-6 (points 1/2, 1 and 2: 1.8e-6 and 1.9e-6). The points of F(2x2) keep small
+// integers exact.
+template <int kOutputs>
+struct Points;
+template <>
+struct Points<2> {
+  static constexpr int kPairs = 1;
+  static constexpr double kPoint[kPairs] = {1};
+};
+template <>
+struct Points<4> {
+  static constexpr int kPairs = 2;
+  static constexpr double kPoint[kPairs] = {0.75, 1.5};
+};
+template <>
+struct Points<5> {
+  static constexpr int kPairs = 3;
+  static constexpr double kPoint[kPairs] = {0.625, 1.125, 2.125};
+};
+
+/// The one-dimensional transforms. Frequency 0 is the point 0, then come +p and -p of each pair, then
+/// infinity.
+template <int kOutputs>
+struct Transform {
+  static constexpr int kPairs = Points<kOutputs>::kPairs;
+  static constexpr int kPoints = kOutputs + 2;
+  static constexpr bool kInfinity = kPoints % 2 == 0;
+  static_assert(kPoints == 1 + 2 * kPairs + (kInfinity ? 1 : 0));
+
+  struct Constants {
+    float power[kPairs][kOutputs > 3 ? kOutputs : 3];  ///< p^k
+    /// Coefficients in z = x^2, lowest power first, of the product of (z - p^2) over all pairs but one, or
+    /// (the last row) over all pairs.
+    float product[kPairs + 1][kPairs + 1];
+    float pair_weight[kPairs], zero_weight;  ///< 1 / product over the other finite points of (p - other)
+  };
+  static constexpr Constants make_constants() {
+    Constants c{};
+    for (int without = kPairs; without >= 0; --without) {
+      double product[kPairs + 1] = {1};
+      for (int q = 0, degree = 0; q < kPairs; ++q) {
+        if (q == without) continue;
+        const double root = Points<kOutputs>::kPoint[q] * Points<kOutputs>::kPoint[q];
+        ++degree;
+        for (int k = degree; k >= 0; --k) product[k] = (k > 0 ? product[k - 1] : 0) - root * product[k];
+      }
+      for (int k = 0; k <= kPairs; ++k) c.product[without][k] = static_cast<float>(product[k]);
+      if (without == kPairs) {
+        c.zero_weight = static_cast<float>(1 / product[0]);
+        continue;
+      }
+      const double p = Points<kOutputs>::kPoint[without];
+      double power = 1, value = 0;
+      for (int k = 0; k < kPairs; ++k, power *= p * p) value += product[k] * power;
+      c.pair_weight[without] = static_cast<float>(1 / (2 * p * p * value));
+      power = 1;
+      for (float& to : c.power[without]) {
+        to = static_cast<float>(power);
+        power *= p;
+      }
+    }
+    return c;
+  }
+  static constexpr Constants kConstants = make_constants();
+
+  /// B^T d: row i holds the coefficients of the product of (x - other point).
+  static QUERN_INLINE void input(const Vec (&d)[kPoints], Vec (&t)[kPoints]) {
+    const auto sum = [&](int without, int terms, int from) QUERN_INLINE_LAMBDA {
+      Vec result = d[from + 2 * (terms - 1)];  // the leading coefficient is 1
+      QUERN_UNROLL
+      for (int k = 0; k < terms - 1; ++k) result += kConstants.product[without][k] * d[from + 2 * k];
+      return result;
+    };
+    t[0] = sum(kPairs, kPairs + 1, 0);
+    QUERN_UNROLL
+    for (int q = 0; q < kPairs; ++q) {
+      const Vec even = sum(q, kPairs, 2), odd = kConstants.power[q][1] * sum(q, kPairs, 1);
+      t[1 + 2 * q] = even + odd;
+      t[2 + 2 * q] = even - odd;
+    }
+    if constexpr (kInfinity) t[kPoints - 1] = sum(kPairs, kPairs + 1, 1);
+  }
+
+  /// A y: the values at the points of the polynomial with coefficients y.
+  static QUERN_INLINE void output_gradient(const Vec (&y)[kOutputs], Vec (&t)[kPoints]) {
+    t[0] = y[0];
+    QUERN_UNROLL
+    for (int q = 0; q < kPairs; ++q) {
+      Vec even = y[0], odd = kConstants.power[q][1] * y[1];
+      QUERN_UNROLL
+      for (int k = 2; k < kOutputs; ++k) (k % 2 == 0 ? even : odd) += kConstants.power[q][k] * y[k];
+      t[1 + 2 * q] = even + odd;
+      t[2 + 2 * q] = even - odd;
+    }
+    if constexpr (kInfinity) t[kPoints - 1] = y[kOutputs - 1];
+  }
+
+  /// A^T m.
+  static QUERN_INLINE void output(const Vec (&m)[kPoints], Vec (&y)[kOutputs]) {
+    y[0] = m[0];
+    QUERN_UNROLL
+    for (int q = 0; q < kPairs; ++q) {
+      const Vec even = m[1 + 2 * q] + m[2 + 2 * q], odd = m[1 + 2 * q] - m[2 + 2 * q];
+      y[0] += even;
+      QUERN_UNROLL
+      for (int k = 1; k < kOutputs; ++k) {
+        const Vec term = kConstants.power[q][k] * (k % 2 == 0 ? even : odd);
+        y[k] = q == 0 ? term : y[k] + term;
+      }
+    }
+    if constexpr (kInfinity) y[kOutputs - 1] += m[kPoints - 1];
+  }
+
+  /// G g: the values at the points, divided by what B^T has too much.
+  static QUERN_INLINE void filter(const Vec (&g)[3], Vec (&u)[kPoints]) {
+    u[0] = kConstants.zero_weight * g[0];
+    QUERN_UNROLL
+    for (int q = 0; q < kPairs; ++q) {
+      const Vec even = g[0] + kConstants.power[q][2] * g[2], odd = kConstants.power[q][1] * g[1];
+      u[1 + 2 * q] = kConstants.pair_weight[q] * (even + odd);
+      u[2 + 2 * q] = kConstants.pair_weight[q] * (even - odd);
+    }
+    if constexpr (kInfinity) u[kPoints - 1] = g[2];
+  }
+
+  /// G^T u.
+  static QUERN_INLINE void filter_gradient(const Vec (&u)[kPoints], Vec (&g)[3]) {
+    g[0] = kConstants.zero_weight * u[0];
+    g[1] = Vec{};
+    if constexpr (kInfinity)
+      g[2] = u[kPoints - 1];
+    else
+      g[2] = Vec{};
+    QUERN_UNROLL
+    for (int q = 0; q < kPairs; ++q) {
+      const Vec even = kConstants.pair_weight[q] * (u[1 + 2 * q] + u[2 + 2 * q]);
+      const Vec odd = kConstants.pair_weight[q] * (u[1 + 2 * q] - u[2 + 2 * q]);
+      g[0] += even;
+      g[1] += kConstants.power[q][1] * odd;
+      g[2] += kConstants.power[q][2] * even;
+    }
+  }
+};
+
+template <int kOutputs>
+void transform_input(const WinogradScatter& a) {
+  using T = Transform<kOutputs>;
+  constexpr int n = T::kPoints;
   for (int i = 0; i < a.tile_rows; ++i) {
     for (int j = 0; j < a.tile_cols; ++j) {
-      const float* patch = a.image + 2 * i * a.row + 2 * j * a.pixel;
+      const float* patch = a.image + kOutputs * (i * a.row + j * a.pixel);
       float* out = a.out + (std::ptrdiff_t{i} * a.tile_cols + j) * a.tile;
       for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
-        Vec t[4][4];
+        Vec columns[n][n];  // columns[s]: column s of the patch, transformed
         QUERN_UNROLL
-        for (int s = 0; s < 4; ++s) {
-          Vec d[4];
+        for (int s = 0; s < n; ++s) {
+          Vec d[n];
           QUERN_UNROLL
-          for (int r = 0; r < 4; ++r)
+          for (int r = 0; r < n; ++r)
             d[r] = load_lanes<decltype(tail)::value>(patch + r * a.row + s * a.pixel + c, lanes);
-          t[0][s] = d[0] - d[2];
-          t[1][s] = d[1] + d[2];
-          t[2][s] = d[2] - d[1];
-          t[3][s] = d[1] - d[3];
+          T::input(d, columns[s]);
         }
         float* to = out + c;
         QUERN_UNROLL
-        for (int r = 0; r < 4; ++r) {
-          store(to, t[r][0] - t[r][2]);
-          store(to + a.frequency, t[r][1] + t[r][2]);
-          store(to + 2 * a.frequency, t[r][2] - t[r][1]);
-          store(to + 3 * a.frequency, t[r][1] - t[r][3]);
-          to += 4 * a.frequency;
+        for (int r = 0; r < n; ++r) {
+          Vec d[n], t[n];
+          QUERN_UNROLL
+          for (int s = 0; s < n; ++s) d[s] = columns[s][r];
+          T::input(d, t);
+          QUERN_UNROLL
+          for (int s = 0; s < n; ++s, to += a.frequency) store(to, t[s]);
         }
       });
     }
   }
 }
 
-void winograd_output_gradient(const WinogradScatter& a) {
+template <int kOutputs>
+void transform_output_gradient(const WinogradScatter& a) {
+  using T = Transform<kOutputs>;
+  constexpr int n = T::kPoints;
   for (int i = 0; i < a.tile_rows; ++i) {
     for (int j = 0; j < a.tile_cols; ++j) {
-      const float* patch = a.image + 2 * i * a.row + 2 * j * a.pixel;
-      const bool below = 2 * i + 1 < a.rows, right = 2 * j + 1 < a.cols;
+      const float* patch = a.image + kOutputs * (i * a.row + j * a.pixel);
+      const int rows = a.rows - kOutputs * i, cols = a.cols - kOutputs * j;  // of the image, from here on
       float* out = a.out + (std::ptrdiff_t{i} * a.tile_cols + j) * a.tile;
       for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
-        constexpr bool kTail = decltype(tail)::value;
-        const float* from = patch + c;
-        const Vec d00 = load_lanes<kTail>(from, lanes);
-        const Vec d01 = right ? load_lanes<kTail>(from + a.pixel, lanes) : Vec{};
-        const Vec d10 = below ? load_lanes<kTail>(from + a.row, lanes) : Vec{};
-        const Vec d11 = below && right ? load_lanes<kTail>(from + a.row + a.pixel, lanes) : Vec{};
-        const Vec t[4][2] = {{d00, d01}, {d00 + d10, d01 + d11}, {d00 - d10, d01 - d11}, {-d10, -d11}};
+        Vec columns[kOutputs][n];
+        QUERN_UNROLL
+        for (int s = 0; s < kOutputs; ++s) {
+          Vec d[kOutputs];
+          QUERN_UNROLL
+          for (int r = 0; r < kOutputs; ++r) {
+            const float* from = patch + r * a.row + s * a.pixel + c;
+            d[r] = r < rows && s < cols ? load_lanes<decltype(tail)::value>(from, lanes) : Vec{};
+          }
+          T::output_gradient(d, columns[s]);
+        }
         float* to = out + c;
         QUERN_UNROLL
-        for (int r = 0; r < 4; ++r) {
-          store(to, t[r][0]);
-          store(to + a.frequency, t[r][0] + t[r][1]);
-          store(to + 2 * a.frequency, t[r][0] - t[r][1]);
-          store(to + 3 * a.frequency, -t[r][1]);
-          to += 4 * a.frequency;
+        for (int r = 0; r < n; ++r) {
+          Vec d[kOutputs], t[n];
+          QUERN_UNROLL
+          for (int s = 0; s < kOutputs; ++s) d[s] = columns[s][r];
+          T::output_gradient(d, t);
+          QUERN_UNROLL
+          for (int s = 0; s < n; ++s, to += a.frequency) store(to, t[s]);
         }
       });
     }
   }
 }
 
-void winograd_output(const WinogradGather& a) {
+template <int kOutputs>
+void transform_output(const WinogradGather& a) {
+  using T = Transform<kOutputs>;
+  constexpr int n = T::kPoints;
   const Epilogue& e = a.epilogue;
   for (int i = 0; i < a.tile_rows; ++i) {
     for (int j = 0; j < a.tile_cols; ++j) {
       const float* tile = a.in + (std::ptrdiff_t{i} * a.tile_cols + j) * a.tile;
-      const int valid_rows = a.rows - 2 * i < 2 ? 1 : 2, valid_cols = a.cols - 2 * j < 2 ? 1 : 2;
+      const int rows = a.rows - kOutputs * i, cols = a.cols - kOutputs * j;  // of the image, from here on
       for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
         constexpr bool kTail = decltype(tail)::value;
-        Vec t[2][4];
+        Vec columns[n][kOutputs];
         QUERN_UNROLL
-        for (int s = 0; s < 4; ++s) {
-          const float* column = tile + s * a.frequency + c;
-          const Vec m0 = load(column), m1 = load(column + 4 * a.frequency);
-          const Vec m2 = load(column + 8 * a.frequency), m3 = load(column + 12 * a.frequency);
-          t[0][s] = m0 + m1 + m2;
-          t[1][s] = m1 - m2 - m3;
+        for (int s = 0; s < n; ++s) {
+          Vec m[n];
+          QUERN_UNROLL
+          for (int r = 0; r < n; ++r) m[r] = load(tile + (n * r + s) * a.frequency + c);
+          T::output(m, columns[s]);
         }
         const Vec bias = e.bias != nullptr ? load_lanes<kTail>(e.bias + c, lanes) : Vec{};
         Vec shift{}, sum{}, squares{};
@@ -96,16 +263,19 @@ void winograd_output(const WinogradGather& a) {
           sum = load(e.sum + c);
           squares = load(e.sum_squares + c);
         }
-        const std::ptrdiff_t at = 2 * i * a.row + 2 * j * a.pixel + c;
         QUERN_UNROLL
-        for (int r = 0; r < 2; ++r) {
-          if (r >= valid_rows) continue;
-          const Vec y[2] = {t[r][0] + t[r][1] + t[r][2] + bias, t[r][1] - t[r][2] - t[r][3] + bias};
+        for (int r = 0; r < kOutputs; ++r) {
+          if (r >= rows) continue;
+          Vec m[n], y[kOutputs];
           QUERN_UNROLL
-          for (int s = 0; s < 2; ++s) {
-            if (s >= valid_cols) continue;
-            const std::ptrdiff_t to = at + r * a.row + s * a.pixel;
-            Vec value = y[s];
+          for (int s = 0; s < n; ++s) m[s] = columns[s][r];
+          T::output(m, y);
+          const std::ptrdiff_t at = (kOutputs * i + r) * a.row + kOutputs * j * a.pixel + c;
+          QUERN_UNROLL
+          for (int s = 0; s < kOutputs; ++s) {
+            if (s >= cols) continue;
+            const std::ptrdiff_t to = at + s * a.pixel;
+            Vec value = y[s] + bias;
             if (e.relu) value = rectify(value);
             if (e.mask != nullptr) value = gate_positive(value, load_lanes<kTail>(e.mask + to, lanes));
             if (e.sum != nullptr) {
@@ -125,55 +295,70 @@ void winograd_output(const WinogradGather& a) {
   }
 }
 
-void winograd_filters(const WinogradFilters& a) {
+template <int kOutputs>
+void transform_filters(const WinogradFilters& a) {
+  using T = Transform<kOutputs>;
+  constexpr int n = T::kPoints;
   for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes) {
-    Vec t[4][3];
+    Vec columns[3][n];
     QUERN_UNROLL
     for (int s = 0; s < 3; ++s) {
-      const float* column = a.in + s * a.in_step + e;
-      const Vec g0 = load(column), g1 = load(column + 3 * a.in_step), g2 = load(column + 6 * a.in_step);
-      t[0][s] = g0;
-      t[1][s] = 0.5f * (g0 + g1 + g2);
-      t[2][s] = 0.5f * (g0 - g1 + g2);
-      t[3][s] = g2;
+      Vec g[3];
+      QUERN_UNROLL
+      for (int r = 0; r < 3; ++r) g[r] = load(a.in + (3 * r + s) * a.in_step + e);
+      T::filter(g, columns[s]);
     }
     float* to = a.out + e;
     QUERN_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      store(to, t[r][0]);
-      store(to + a.out_step, 0.5f * (t[r][0] + t[r][1] + t[r][2]));
-      store(to + 2 * a.out_step, 0.5f * (t[r][0] - t[r][1] + t[r][2]));
-      store(to + 3 * a.out_step, t[r][2]);
-      to += 4 * a.out_step;
+    for (int r = 0; r < n; ++r) {
+      const Vec g[3] = {columns[0][r], columns[1][r], columns[2][r]};
+      Vec u[n];
+      T::filter(g, u);
+      QUERN_UNROLL
+      for (int s = 0; s < n; ++s, to += a.out_step) store(to, u[s]);
     }
   }
 }
 
-void winograd_filter_gradient(const WinogradFilters& a) {
+template <int kOutputs>
+void transform_filter_gradient(const WinogradFilters& a) {
+  using T = Transform<kOutputs>;
+  constexpr int n = T::kPoints;
   for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes) {
-    Vec t[3][4];
+    Vec columns[n][3];
     QUERN_UNROLL
-    for (int s = 0; s < 4; ++s) {
-      Vec u[4];
+    for (int s = 0; s < n; ++s) {
+      Vec u[n];
       QUERN_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        const float* from = a.in + (4 * r + s) * a.in_step + e;
+      for (int r = 0; r < n; ++r) {
+        const float* from = a.in + (n * r + s) * a.in_step + e;
         u[r] = load(from);
         for (int part = 1; part < a.parts; ++part) u[r] += load(from + part * a.part);
       }
-      t[0][s] = u[0] + 0.5f * (u[1] + u[2]);
-      t[1][s] = 0.5f * (u[1] - u[2]);
-      t[2][s] = 0.5f * (u[1] + u[2]) + u[3];
+      T::filter_gradient(u, columns[s]);
     }
     float* to = a.out + e;
     QUERN_UNROLL
     for (int r = 0; r < 3; ++r) {
-      store(to, t[r][0] + 0.5f * (t[r][1] + t[r][2]));
-      store(to + a.out_step, 0.5f * (t[r][1] - t[r][2]));
-      store(to + 2 * a.out_step, 0.5f * (t[r][1] + t[r][2]) + t[r][3]);
-      to += 3 * a.out_step;
+      Vec u[n], g[3];
+      QUERN_UNROLL
+      for (int s = 0; s < n; ++s) u[s] = columns[s][r];
+      T::filter_gradient(u, g);
+      QUERN_UNROLL
+      for (int s = 0; s < 3; ++s, to += a.out_step) store(to, g[s]);
     }
   }
 }
+
+template <int kOutputs>
+constexpr WinogradTransforms transforms() {
+  return {transform_input<kOutputs>, transform_output_gradient<kOutputs>, transform_output<kOutputs>,
+          transform_filters<kOutputs>, transform_filter_gradient<kOutputs>};
+}
+
+}  // namespace
+
+constinit const WinogradTransforms kWinograd2x2 = transforms<2>(), kWinograd4x4 = transforms<4>(),
+                                   kWinograd5x5 = transforms<5>();
 
 }  // namespace quern::onednn::QUERN_ISA
