@@ -15,12 +15,15 @@ namespace quern {
 enum class ScheduleKind { constant, step, cosine, one_cycle };
 const char* to_string(ScheduleKind kind) noexcept;
 
-/// Learning rate as a function of the step t of T (both over the whole run), peak rate lr:
-///   warm-up    for t < W = warmup_epochs * steps_per_epoch: lr * (t + 1) / W, then, with u = (t - W) / (T -
-///   W): constant   lr step       lr * gamma^(number of `milestones` (epochs) passed) cosine     final + (lr
-///   - final) * (1 + cos(pi * u)) / 2, with final = lr * final_fraction one_cycle  rises from lr *
-///   initial_fraction to lr over the first `warm_fraction` of the run by a half cosine
-///              (warmup_epochs is not used), then falls to final by a half cosine (Smith & Topin 2018)
+/// Learning rate as a function of the step t of T (both over the whole run), with the peak rate lr.
+/// Warm-up: lr * (t + 1) / W while t < W = warmup_epochs * steps_per_epoch. Then, with u = (t - W) / (T - W)
+/// and final = lr * final_fraction:
+///
+///  - constant: lr
+///  - step: lr * gamma^(number of `milestones` (epochs) passed)
+///  - cosine: final + (lr - final) * (1 + cos(pi * u)) / 2
+///  - one_cycle: rises from lr * initial_fraction to lr over the first `warm_fraction` of the run by a half
+///    cosine (warmup_epochs is not used), then falls to final by a half cosine (Smith & Topin 2018)
 struct Schedule {
   ScheduleKind kind = ScheduleKind::constant;
   float warmup_epochs = 0;

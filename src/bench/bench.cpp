@@ -124,7 +124,8 @@ class BenchRun {
       result.spread = spread(samples);
       result.gflops = least.flops / result.seconds / 1e9;
       result.gigabytes = least.bytes / result.seconds / 1e9;
-      result.of_roofline = report_.roofline.floor_seconds(desc) / result.seconds;
+      result.of_roofline =
+          report_.roofline.floor_seconds(desc, Roofline::Operands::in_memory) / result.seconds;
       result.samples = static_cast<int>(samples.size());
       result.sets = static_cast<int>(sets.count());
     }

@@ -26,18 +26,12 @@ std::string bench_json(const BenchReport& report) {
     }
     results.push_back(std::move(row));
   }
-  const Roofline& roofline = report.roofline;
   nlohmann::json json = {{"device", to_string(report.device.kind)},
                          {"device_name", report.device.name},
                          {"threads", report.device.threads},
                          {"precision", to_string(report.precision)},
                          {"shape_set", to_string(report.shapes)},
-                         {"roofline",
-                          {{"bandwidth", roofline.bandwidth},
-                           {"footprint", roofline.footprint},
-                           {"fp32_flops", roofline.fp32_flops},
-                           {"tf32_flops", roofline.tf32_flops},
-                           {"bf16_flops", roofline.bf16_flops}}},
+                         {"roofline", to_json(report.roofline)},
                          {"results", std::move(results)}};
   if (const auto mean = report.mean_vs_library()) json["mean_vs_library"] = *mean;
   return json.dump();

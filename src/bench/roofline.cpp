@@ -6,8 +6,10 @@
 #include <chrono>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
+#include "bench/cpu_peak.hpp"
 #include "bench/cuda_peak.hpp"
-#include "bench/fma_peak.hpp"
 #include "quern/error.hpp"
 #include "quern/timeline.hpp"
 
@@ -24,21 +26,28 @@ double seconds_since(Clock::time_point start) {
 /// short enough that on a busy machine some of them are left in peace.
 constexpr int kTries = 7, kSlices = 60;
 
-/// y = x + s * z over three arrays, the write counted once (McCalpin's STREAM triad).
-double cpu_bandwidth(double& footprint) {
-  constexpr std::size_t kElements = std::size_t{16} << 20;  // three arrays of 64 MiB
-  std::vector<float> x(kElements, 1.0f), y(kElements), z(kElements, 2.0f);
-  footprint = 3.0 * kElements * sizeof(float);
-  float *const px = x.data(), *const py = y.data(), *const pz = z.data();
+/// Bytes a second of y = x + s * z over three arrays of `footprint` bytes together, the write counted once
+/// (McCalpin's STREAM triad). Each thread goes over its own part again and again, as the nodes of a step do.
+double cpu_bandwidth(std::size_t footprint) {
+  constexpr std::size_t kLeast = std::size_t{64} << 20;  // bytes a try: long beside the start of the threads
+  const std::size_t elements = footprint / (3 * sizeof(float));
+  const int rounds = static_cast<int>(std::max<std::size_t>(1, kLeast / footprint));
+  std::vector<float> x(elements, 1.0f), y(elements), z(elements, 2.0f);
+  const auto threads = static_cast<std::size_t>(omp_get_max_threads());
   double best = 1e30;
   for (int i = 0; i < kTries; ++i) {
     const float factor = static_cast<float>(i);
     const auto start = Clock::now();
-#pragma omp parallel for simd schedule(static)
-    for (std::size_t j = 0; j < kElements; ++j) py[j] = px[j] + factor * pz[j];
+#pragma omp parallel
+    {
+      const auto thread = static_cast<std::size_t>(omp_get_thread_num());
+      const std::size_t begin = elements * thread / threads, end = elements * (thread + 1) / threads;
+      for (int round = 0; round < rounds; ++round)
+        bench::triad_loop(x.data() + begin, z.data() + begin, factor, y.data() + begin, end - begin);
+    }
     if (i > 0) best = std::min(best, seconds_since(start));
   }
-  return footprint / best;
+  return static_cast<double>(elements) * 3 * sizeof(float) * rounds / best;
 }
 
 double cpu_flops() {
@@ -58,8 +67,13 @@ double cpu_flops() {
 }
 
 Roofline measure_cpu() {
+  constexpr std::size_t kMemory = std::size_t{192} << 20;
+  constexpr std::size_t kCaches[] = {std::size_t{1} << 20, std::size_t{4} << 20, std::size_t{16} << 20};
   Roofline roofline;
-  roofline.bandwidth = cpu_bandwidth(roofline.footprint);
+  roofline.footprint = static_cast<double>(kMemory);
+  roofline.bandwidth = cpu_bandwidth(kMemory);
+  for (const std::size_t footprint : kCaches)
+    roofline.caches.push_back({static_cast<double>(footprint), cpu_bandwidth(footprint)});
   roofline.fp32_flops = cpu_flops();
   return roofline;
 }
@@ -107,9 +121,26 @@ double Roofline::flops_for(const OpDesc& desc) const noexcept {
   return fp32_flops;
 }
 
-double Roofline::floor_seconds(const OpDesc& desc) const {
+double Roofline::bandwidth_for(double bytes, Operands operands) const noexcept {
+  if (operands == Operands::in_memory) return bandwidth;
+  double result = bandwidth;
+  for (const Cached& cached : caches)
+    if (bytes <= cached.footprint) result = std::max(result, cached.bandwidth);
+  return result;
+}
+
+double Roofline::floor_seconds(const OpDesc& desc, Operands operands) const {
   const OpCost least = cost(desc);
-  return std::max(least.bytes / bandwidth, least.flops / flops_for(desc));
+  return std::max(least.bytes / bandwidth_for(least.bytes, operands), least.flops / flops_for(desc));
+}
+
+nlohmann::json to_json(const Roofline& roofline) {
+  nlohmann::json caches = nlohmann::json::array();
+  for (const Roofline::Cached& cached : roofline.caches)
+    caches.push_back({{"footprint", cached.footprint}, {"bandwidth", cached.bandwidth}});
+  return {{"bandwidth", roofline.bandwidth},   {"footprint", roofline.footprint},
+          {"caches", std::move(caches)},       {"fp32_flops", roofline.fp32_flops},
+          {"tf32_flops", roofline.tf32_flops}, {"bf16_flops", roofline.bf16_flops}};
 }
 
 Roofline measure_roofline(Device& device) {

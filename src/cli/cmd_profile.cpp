@@ -89,13 +89,13 @@ class ProfileRun {
     for (const NodeProfile& node : profiler_.nodes()) {
       const double seconds = median(node.seconds);
       const OpCost least = cost(node.desc);
-      rows.push_back(
-          {node.node, node.implementation, fmt::format("{:.1f}", seconds * 1e6),
-           fmt::format("{:.0f} %", spread(node.seconds) * 100), fmt::format("{:.1f} %", seconds / sum * 100),
-           fmt::format("{:.2f}", least.bytes / 1e6), fmt::format("{:.2f}", least.flops / 1e6),
-           fmt::format("{:.1f}", least.bytes / seconds / 1e9),
-           fmt::format("{:.1f}", least.flops / seconds / 1e9),
-           roofline_ ? fmt::format("{:.0f} %", roofline_->floor_seconds(node.desc) / seconds * 100) : "-"});
+      rows.push_back({node.node, node.implementation, fmt::format("{:.1f}", seconds * 1e6),
+                      fmt::format("{:.0f} %", spread(node.seconds) * 100),
+                      fmt::format("{:.1f} %", seconds / sum * 100), fmt::format("{:.2f}", least.bytes / 1e6),
+                      fmt::format("{:.2f}", least.flops / 1e6),
+                      fmt::format("{:.1f}", least.bytes / seconds / 1e9),
+                      fmt::format("{:.1f}", least.flops / seconds / 1e9),
+                      roofline_ ? fmt::format("{:.0f} %", of_roofline(node.desc, seconds) * 100) : "-"});
     }
     std::string out = title() + "\n";
     out += roofline_ ? describe_roofline(*roofline_)
@@ -113,6 +113,10 @@ class ProfileRun {
     return out;
   }
 
+  double of_roofline(const OpDesc& desc, double seconds) const {
+    return roofline_->floor_seconds(desc, Roofline::Operands::as_left_by_a_step) / seconds;
+  }
+
   nlohmann::json json() {
     const double sum = total();
     nlohmann::json nodes = nlohmann::json::array();
@@ -128,7 +132,7 @@ class ProfileRun {
                        {"share", seconds / sum},
                        {"bytes", least.bytes},
                        {"flops", least.flops}});
-      if (roofline_) nodes.back()["of_roofline"] = roofline_->floor_seconds(node.desc) / seconds;
+      if (roofline_) nodes.back()["of_roofline"] = of_roofline(node.desc, seconds);
     }
     return {{"model", session_.spec().name},
             {"batch_size", session_.spec().recipe.batch_size},

@@ -66,11 +66,14 @@ TEST(Roofline, IsMeasuredWhereThereIsSpeed) {
   const Roofline roofline = measure_roofline(*cpu);
   EXPECT_GT(roofline.bandwidth, 0);
   EXPECT_GT(roofline.fp32_flops, 0);
+  EXPECT_FALSE(roofline.caches.empty());
+  for (const Roofline::Cached& cached : roofline.caches) EXPECT_GT(cached.bandwidth, 0) << cached.footprint;
   const auto emulator = open_device("emu", 1);
   EXPECT_THROW(measure_roofline(*emulator), Error);
 }
 
 TEST(Roofline, TheSlowerOfBytesAndArithmeticIsTheFloor) {
+  constexpr auto kMemory = Roofline::Operands::in_memory;
   Roofline roofline;
   roofline.bandwidth = 1e9;
   roofline.fp32_flops = 1e9;
@@ -80,11 +83,23 @@ TEST(Roofline, TheSlowerOfBytesAndArithmeticIsTheFloor) {
   desc.attrs = DenseAttrs{};
   desc.inputs = {{DType::f32, {100, 200}}, {DType::f32, {300, 200}}};
   desc.outputs = {{DType::f32, {100, 300}}};
-  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc), cost(desc).flops / 1e9);
+  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc, kMemory), cost(desc).flops / 1e9);
   desc.precision = Precision::tf32;
-  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc), cost(desc).flops / 4e9);
+  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc, kMemory), cost(desc).flops / 4e9);
   roofline.bandwidth = 1e6;
-  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc), cost(desc).bytes / 1e6);
+  EXPECT_DOUBLE_EQ(roofline.floor_seconds(desc, kMemory), cost(desc).bytes / 1e6);
+}
+
+TEST(Roofline, OperandsLeftInACacheHaveItsBandwidth) {
+  constexpr auto kMemory = Roofline::Operands::in_memory, kLeft = Roofline::Operands::as_left_by_a_step;
+  Roofline roofline;
+  roofline.bandwidth = 10;
+  roofline.caches = {{100, 50}, {1000, 40}, {10000, 9}};
+  EXPECT_EQ(roofline.bandwidth_for(100, kMemory), 10);
+  EXPECT_EQ(roofline.bandwidth_for(100, kLeft), 50);
+  EXPECT_EQ(roofline.bandwidth_for(101, kLeft), 40);
+  EXPECT_EQ(roofline.bandwidth_for(1001, kLeft), 10) << "a cache that was disturbed is no slower than memory";
+  EXPECT_EQ(roofline.bandwidth_for(10001, kLeft), 10);
 }
 
 TEST(Statistics, MedianAndSpread) {
