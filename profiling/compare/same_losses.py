@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 # Losses of ten steps at the learning rate 1e-4 with convolutions that round to 1e-6 where direct sums round to 1e-7:
-# measured 4e-5 on seed. Why rounding grows so: common.py.
-TOLERANCE = 2e-4
+# measured 4e-5 apart on seed and 3e-4 on seed-bn. Why rounding grows so: common.py.
+TOLERANCE = 2e-3
 
 losses, reference = (json.loads(Path(path).read_text())["losses"] for path in sys.argv[1:3])
 worst = max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(losses, reference, strict=True))

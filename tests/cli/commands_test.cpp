@@ -62,9 +62,9 @@ TEST_F(Commands, HelpAndVersion) {
 TEST_F(Commands, ModelsListsThePresets) {
   const test::Outcome outcome = quern({"models"});
   EXPECT_EQ(outcome.status, 0);
-  for (const char* name : {"seed", "seed-bn", "mlp", "lenet5", "resnet-tiny", "fast", "best"})
+  for (const char* name : {"seed", "seed-bn", "mlp", "lenet5", "resnet-tiny", "fast", "best", "fashion"})
     EXPECT_THAT(outcome.out, HasSubstr(name));
-  EXPECT_EQ(last_line_json(quern({"models", "--json"}))["models"].size(), 7u);
+  EXPECT_EQ(last_line_json(quern({"models", "--json"}))["models"].size(), 8u);
 }
 
 // By hand: 3*3*32+32, 3*3*32*64+64, 3136*128+128, 128*10+10.
