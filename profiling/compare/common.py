@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from same_losses import largest_relative_difference
+
 LEARNING_RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-7  # Keras' defaults, as data/models has them
 BATCHNORM_MOMENTUM, BATCHNORM_EPSILON = 0.99, 1e-3
 
@@ -91,7 +93,7 @@ class Start:
         loose = other_batchnorm and self.model == "seed-bn"
         tolerance = BATCHNORM_TOLERANCE if loose else TOLERANCE
         losses = [float(loss) for loss in take_steps(self.order)]
-        worst = max(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(losses, self.losses))
+        worst = largest_relative_difference(losses, self.losses)
         print(json.dumps({
             "losses": losses,
             "quern_losses": self.losses,

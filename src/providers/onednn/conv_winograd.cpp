@@ -51,7 +51,6 @@ std::size_t size(std::int64_t n) {
 /// The tiling of output images and the padded input patches that its units read.
 struct Tiling {
   int outputs;               ///< m: rows and columns of a tile
-  int points;                ///< of a patch
   int tile_rows, tile_cols;  ///< of an image
   int images;                ///< of the batch
   int band, bands;           ///< tile rows of a unit, bands of an image
@@ -65,7 +64,6 @@ struct Tiling {
   Tiling(int m, int batch, int rows, int cols, int source_rows, int source_cols, int source_channels,
          int other_channels, int row_offset, int col_offset, int parts)
       : outputs(m),
-        points(m + 2),
         tile_rows((rows + m - 1) / m),
         tile_cols((cols + m - 1) / m),
         images(batch),
@@ -92,7 +90,7 @@ struct Tiling {
     group = static_cast<int>((batch + units - 1) / units);
   }
 
-  std::int64_t frequencies() const { return std::int64_t{points} * points; }
+  std::int64_t frequencies() const { return std::int64_t{outputs + 2} * (outputs + 2); }
 
   /// The images of a unit of work and its tile rows, at most `band` of them.
   struct Unit {
@@ -130,6 +128,19 @@ struct Tiling {
                   middle * sizeof(float));
       std::memset(out + left_floats + middle, 0, (line - left_floats - middle) * sizeof(float));
     }
+  }
+
+  /// Copies what a unit reads of one image: its patches, with `out` and its steps left to the caller.
+  WinogradScatter cut(const float* from_images, std::int64_t image, const Unit& unit, float* to) const {
+    copy(from_images + image * in_rows * in_cols * channels, unit.begin, unit.end, to);
+    WinogradScatter patches;
+    patches.image = to;
+    patches.pixel = channels;
+    patches.row = std::ptrdiff_t{width} * channels;
+    patches.tile_rows = unit.end - unit.begin;
+    patches.tile_cols = tile_cols;
+    patches.channels = channels;
+    return patches;
   }
 };
 
@@ -260,16 +271,7 @@ class WinogradConv final : public Executable {
   /// The patches of one image of a unit -> `out`, of the unit's `tiles`.
   void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
                std::int64_t tiles, float* out) const {
-    float* copy = at<float>(own, copy_);
-    const std::int64_t source_image = std::int64_t{tiling_.in_rows} * tiling_.in_cols * in_channels_;
-    tiling_.copy(input(args, 0) + image * source_image, unit.begin, unit.end, copy);
-    WinogradScatter a;
-    a.image = copy;
-    a.pixel = in_channels_;
-    a.row = std::ptrdiff_t{tiling_.width} * in_channels_;
-    a.tile_rows = unit.end - unit.begin;
-    a.tile_cols = tiling_.tile_cols;
-    a.channels = in_channels_;
+    WinogradScatter a = tiling_.cut(input(args, 0), image, unit, at<float>(own, copy_));
     a.out = out;
     a.tile = padded_in_;
     a.frequency = tiles * padded_in_;
@@ -402,15 +404,7 @@ class WinogradConvWeights final : public Executable {
   /// The patches of one image of a unit, and those of its gradient -> `x` and `dy`, of the unit's `tiles`.
   void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
                std::int64_t tiles, float* x, float* dy) const {
-    float* copy = at<float>(own, copy_);
-    tiling_.copy(input(args, 1) + image * shape_.h * shape_.w * shape_.c, unit.begin, unit.end, copy);
-    WinogradScatter a;
-    a.tile_rows = unit.end - unit.begin;
-    a.tile_cols = tiling_.tile_cols;
-    a.image = copy;
-    a.pixel = shape_.c;
-    a.row = std::ptrdiff_t{tiling_.width} * shape_.c;
-    a.channels = shape_.c;
+    WinogradScatter a = tiling_.cut(input(args, 1), image, unit, at<float>(own, copy_));
     a.out = x;
     a.tile = padded_c_;
     a.frequency = tiles * padded_c_;

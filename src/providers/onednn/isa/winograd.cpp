@@ -168,73 +168,79 @@ struct Transform {
   }
 };
 
-template <int kOutputs>
-void transform_input(const WinogradScatter& a) {
-  using T = Transform<kOutputs>;
-  constexpr int n = T::kPoints;
+/// A transform of two dimensions, columns first: row(r, values) gets the rows of M d M^T below `rows`, where
+/// apply(d, t) is t = M d and load_at(r, s) gives d.
+template <int kIn, int kOut, class Load, class Apply, class Row>
+QUERN_INLINE void transform_patch(const Load& load_at, const Apply& apply, const Row& row, int rows = kOut) {
+  Vec columns[kIn][kOut];
+  QUERN_UNROLL
+  for (int s = 0; s < kIn; ++s) {
+    Vec d[kIn];
+    QUERN_UNROLL
+    for (int r = 0; r < kIn; ++r) d[r] = load_at(r, s);
+    apply(d, columns[s]);
+  }
+  QUERN_UNROLL
+  for (int r = 0; r < kOut; ++r) {
+    if (r >= rows) continue;
+    Vec d[kIn], t[kOut];
+    QUERN_UNROLL
+    for (int s = 0; s < kIn; ++s) d[s] = columns[s][r];
+    apply(d, t);
+    row(r, t);
+  }
+}
+
+/// The same with all rows to memory, `step` floats between elements.
+template <int kIn, int kOut, class Load, class Apply>
+QUERN_INLINE void store_patch(float* out, std::ptrdiff_t step, const Load& load_at, const Apply& apply) {
+  transform_patch<kIn, kOut>(load_at, apply, [&](int r, const Vec(&t)[kOut]) QUERN_INLINE_LAMBDA {
+    QUERN_UNROLL
+    for (int s = 0; s < kOut; ++s) store(out + (kOut * r + s) * step, t[s]);
+  });
+}
+
+/// Calls visit(i, j, patch, out, lanes, tail) for each vector of channels of each tile (i, j).
+template <int kOutputs, class Visit>
+QUERN_INLINE void for_each_patch(const WinogradScatter& a, const Visit& visit) {
   for (int i = 0; i < a.tile_rows; ++i) {
     for (int j = 0; j < a.tile_cols; ++j) {
       const float* patch = a.image + kOutputs * (i * a.row + j * a.pixel);
       float* out = a.out + (std::ptrdiff_t{i} * a.tile_cols + j) * a.tile;
-      for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
-        Vec columns[n][n];  // columns[s]: column s of the patch, transformed
-        QUERN_UNROLL
-        for (int s = 0; s < n; ++s) {
-          Vec d[n];
-          QUERN_UNROLL
-          for (int r = 0; r < n; ++r)
-            d[r] = load_lanes<decltype(tail)::value>(patch + r * a.row + s * a.pixel + c, lanes);
-          T::input(d, columns[s]);
-        }
-        float* to = out + c;
-        QUERN_UNROLL
-        for (int r = 0; r < n; ++r) {
-          Vec d[n], t[n];
-          QUERN_UNROLL
-          for (int s = 0; s < n; ++s) d[s] = columns[s][r];
-          T::input(d, t);
-          QUERN_UNROLL
-          for (int s = 0; s < n; ++s, to += a.frequency) store(to, t[s]);
-        }
-      });
+      for_each_vector(a.channels, [&](int c, int lanes, auto tail)
+                                      QUERN_INLINE_LAMBDA { visit(i, j, patch + c, out + c, lanes, tail); });
     }
   }
 }
 
 template <int kOutputs>
+void transform_input(const WinogradScatter& a) {
+  using T = Transform<kOutputs>;
+  for_each_patch<kOutputs>(
+      a, [&](int, int, const float* patch, float* out, int lanes, auto tail) QUERN_INLINE_LAMBDA {
+        store_patch<T::kPoints, T::kPoints>(
+            out, a.frequency,
+            [&](int r, int s) QUERN_INLINE_LAMBDA {
+              return load_lanes<decltype(tail)::value>(patch + r * a.row + s * a.pixel, lanes);
+            },
+            [](const auto& d, auto& t) QUERN_INLINE_LAMBDA { T::input(d, t); });
+      });
+}
+
+template <int kOutputs>
 void transform_output_gradient(const WinogradScatter& a) {
   using T = Transform<kOutputs>;
-  constexpr int n = T::kPoints;
-  for (int i = 0; i < a.tile_rows; ++i) {
-    for (int j = 0; j < a.tile_cols; ++j) {
-      const float* patch = a.image + kOutputs * (i * a.row + j * a.pixel);
-      const int rows = a.rows - kOutputs * i, cols = a.cols - kOutputs * j;  // of the image, from here on
-      float* out = a.out + (std::ptrdiff_t{i} * a.tile_cols + j) * a.tile;
-      for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
-        Vec columns[kOutputs][n];
-        QUERN_UNROLL
-        for (int s = 0; s < kOutputs; ++s) {
-          Vec d[kOutputs];
-          QUERN_UNROLL
-          for (int r = 0; r < kOutputs; ++r) {
-            const float* from = patch + r * a.row + s * a.pixel + c;
-            d[r] = r < rows && s < cols ? load_lanes<decltype(tail)::value>(from, lanes) : Vec{};
-          }
-          T::output_gradient(d, columns[s]);
-        }
-        float* to = out + c;
-        QUERN_UNROLL
-        for (int r = 0; r < n; ++r) {
-          Vec d[kOutputs], t[n];
-          QUERN_UNROLL
-          for (int s = 0; s < kOutputs; ++s) d[s] = columns[s][r];
-          T::output_gradient(d, t);
-          QUERN_UNROLL
-          for (int s = 0; s < n; ++s, to += a.frequency) store(to, t[s]);
-        }
+  for_each_patch<kOutputs>(
+      a, [&](int i, int j, const float* patch, float* out, int lanes, auto tail) QUERN_INLINE_LAMBDA {
+        const int rows = a.rows - kOutputs * i, cols = a.cols - kOutputs * j;  // of the image, from here on
+        store_patch<kOutputs, T::kPoints>(
+            out, a.frequency,
+            [&](int r, int s) QUERN_INLINE_LAMBDA {
+              const float* from = patch + r * a.row + s * a.pixel;
+              return r < rows && s < cols ? load_lanes<decltype(tail)::value>(from, lanes) : Vec{};
+            },
+            [](const auto& d, auto& t) QUERN_INLINE_LAMBDA { T::output_gradient(d, t); });
       });
-    }
-  }
 }
 
 template <int kOutputs>
@@ -248,14 +254,6 @@ void transform_output(const WinogradGather& a) {
       const int rows = a.rows - kOutputs * i, cols = a.cols - kOutputs * j;  // of the image, from here on
       for_each_vector(a.channels, [&](int c, int lanes, auto tail) QUERN_INLINE_LAMBDA {
         constexpr bool kTail = decltype(tail)::value;
-        Vec columns[n][kOutputs];
-        QUERN_UNROLL
-        for (int s = 0; s < n; ++s) {
-          Vec m[n];
-          QUERN_UNROLL
-          for (int r = 0; r < n; ++r) m[r] = load(tile + (n * r + s) * a.frequency + c);
-          T::output(m, columns[s]);
-        }
         const Vec bias = e.bias != nullptr ? load_lanes<kTail>(e.bias + c, lanes) : Vec{};
         Vec shift{}, sum{}, squares{};
         if (e.sum != nullptr) {
@@ -263,13 +261,7 @@ void transform_output(const WinogradGather& a) {
           sum = load(e.sum + c);
           squares = load(e.sum_squares + c);
         }
-        QUERN_UNROLL
-        for (int r = 0; r < kOutputs; ++r) {
-          if (r >= rows) continue;
-          Vec m[n], y[kOutputs];
-          QUERN_UNROLL
-          for (int s = 0; s < n; ++s) m[s] = columns[s][r];
-          T::output(m, y);
+        const auto finish_row = [&](int r, const Vec(&y)[kOutputs]) QUERN_INLINE_LAMBDA {
           const std::ptrdiff_t at = (kOutputs * i + r) * a.row + kOutputs * j * a.pixel + c;
           QUERN_UNROLL
           for (int s = 0; s < kOutputs; ++s) {
@@ -285,7 +277,10 @@ void transform_output(const WinogradGather& a) {
             }
             store_lanes<kTail>(a.out + to, value, lanes);
           }
-        }
+        };
+        transform_patch<n, kOutputs>(
+            [&](int r, int s) QUERN_INLINE_LAMBDA { return load(tile + (n * r + s) * a.frequency + c); },
+            [](const auto& d, auto& t) QUERN_INLINE_LAMBDA { T::output(d, t); }, finish_row, rows);
         if (e.sum != nullptr) {
           store(e.sum + c, sum);
           store(e.sum_squares + c, squares);
@@ -298,56 +293,26 @@ void transform_output(const WinogradGather& a) {
 template <int kOutputs>
 void transform_filters(const WinogradFilters& a) {
   using T = Transform<kOutputs>;
-  constexpr int n = T::kPoints;
-  for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes) {
-    Vec columns[3][n];
-    QUERN_UNROLL
-    for (int s = 0; s < 3; ++s) {
-      Vec g[3];
-      QUERN_UNROLL
-      for (int r = 0; r < 3; ++r) g[r] = load(a.in + (3 * r + s) * a.in_step + e);
-      T::filter(g, columns[s]);
-    }
-    float* to = a.out + e;
-    QUERN_UNROLL
-    for (int r = 0; r < n; ++r) {
-      const Vec g[3] = {columns[0][r], columns[1][r], columns[2][r]};
-      Vec u[n];
-      T::filter(g, u);
-      QUERN_UNROLL
-      for (int s = 0; s < n; ++s, to += a.out_step) store(to, u[s]);
-    }
-  }
+  for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes)
+    store_patch<3, T::kPoints>(
+        a.out + e, a.out_step,
+        [&](int r, int s) QUERN_INLINE_LAMBDA { return load(a.in + (3 * r + s) * a.in_step + e); },
+        [](const auto& d, auto& t) QUERN_INLINE_LAMBDA { T::filter(d, t); });
 }
 
 template <int kOutputs>
 void transform_filter_gradient(const WinogradFilters& a) {
   using T = Transform<kOutputs>;
-  constexpr int n = T::kPoints;
-  for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes) {
-    Vec columns[n][3];
-    QUERN_UNROLL
-    for (int s = 0; s < n; ++s) {
-      Vec u[n];
-      QUERN_UNROLL
-      for (int r = 0; r < n; ++r) {
-        const float* from = a.in + (n * r + s) * a.in_step + e;
-        u[r] = load(from);
-        for (int part = 1; part < a.parts; ++part) u[r] += load(from + part * a.part);
-      }
-      T::filter_gradient(u, columns[s]);
-    }
-    float* to = a.out + e;
-    QUERN_UNROLL
-    for (int r = 0; r < 3; ++r) {
-      Vec u[n], g[3];
-      QUERN_UNROLL
-      for (int s = 0; s < n; ++s) u[s] = columns[s][r];
-      T::filter_gradient(u, g);
-      QUERN_UNROLL
-      for (int s = 0; s < 3; ++s, to += a.out_step) store(to, g[s]);
-    }
-  }
+  for (std::ptrdiff_t e = a.begin; e < a.end; e += kLanes)
+    store_patch<T::kPoints, 3>(
+        a.out + e, a.out_step,
+        [&](int r, int s) QUERN_INLINE_LAMBDA {
+          const float* from = a.in + (T::kPoints * r + s) * a.in_step + e;
+          Vec sum = load(from);
+          for (int part = 1; part < a.parts; ++part) sum += load(from + part * a.part);
+          return sum;
+        },
+        [](const auto& d, auto& t) QUERN_INLINE_LAMBDA { T::filter_gradient(d, t); });
 }
 
 template <int kOutputs>
