@@ -25,6 +25,7 @@ struct InputBatchArgs {
         elastic = 0;  ///< Augment of quern/op.hpp: pixels, degrees, a factor, degrees, pixels
   int erase = 0;      ///< the same: pixels
   float flip = 0;     ///< the same: a probability
+  int crop = 0;       ///< the same: pixels
 };
 
 QUERN_DECLARE_LAUNCHER(input_batch_forward, InputBatchArgs);

@@ -209,7 +209,9 @@ inline constexpr int kElasticNodes = 4;
 /// square is of value 0, before the normalisation, in all channels. Its side is s = below(5, erase + 1), its
 /// first row below(6, H) - s/2, its first column below(7, W) - s/2, in whole numbers, where below(j, m) = m *
 /// (b >> 8) >> 24 of the bits b of draw j in 64 bits: the same on every device. A side of 0 erases nothing;
-/// what sticks out of the image is cut off.
+/// what sticks out of the image is cut off. A crop adds whole pixels to the shift, which blur nothing: along
+/// y cut(0) - crop, along x cut(1) - crop, where cut(i) = (2 crop + 1) * (b >> 8) >> 24, in 64 bits, of the
+/// bits b = philox_u32(seed, augment, 3, step, 2 n + i).
 struct Augment {
   float shift = 0;    ///< largest shift in pixels, uniform in [-shift, shift] for both axes
   float rotate = 0;   ///< largest rotation in degrees
@@ -218,8 +220,10 @@ struct Augment {
   float elastic = 0;  ///< largest displacement of a node in pixels, for both axes
   int erase = 0;      ///< largest side of the erased square in pixels
   float flip = 0;     ///< probability that left and right are exchanged
+  int crop = 0;  ///< largest shift in whole pixels: a random crop out of the image with a margin of zeros
   bool enabled() const noexcept {
-    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0 || flip != 0;
+    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0 || flip != 0 ||
+           crop != 0;
   }
   bool operator==(const Augment&) const = default;
 };

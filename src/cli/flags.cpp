@@ -28,6 +28,8 @@ constexpr std::array kIntegers{
                 [](Recipe& r) -> int& { return r.batch_size; }},
     IntegerFlag{"--augment-erase", "Largest side of a square erased at a random place, in pixels",
                 [](Recipe& r) -> int& { return r.augment.erase; }},
+    IntegerFlag{"--augment-crop", "Largest random shift in whole pixels, which blurs nothing",
+                [](Recipe& r) -> int& { return r.augment.crop; }},
 };
 
 constexpr std::array kNumbers{

@@ -78,6 +78,7 @@ Augment parse_augment(const nlohmann::json& json, const std::string& where) {
   augment.elastic = static_cast<float>(reader.number("elastic", 0, 1024, 0));
   augment.erase = static_cast<int>(reader.integer("erase", 0, 1 << 16, 0));
   augment.flip = static_cast<float>(reader.number("flip", 0, 1, 0));
+  augment.crop = static_cast<int>(reader.integer("crop", 0, 1024, 0));
   reader.finish();
   return augment;
 }
@@ -173,6 +174,8 @@ void validate(const Recipe& recipe) {
   check(recipe.augment.erase >= 0 && recipe.augment.erase <= 1 << 16, "augmentation's erased square",
         recipe.augment.erase, "must be in [0, 65536]");
   within("augmentation's probability to flip", recipe.augment.flip, 1);
+  check(recipe.augment.crop >= 0 && recipe.augment.crop <= 1024, "augmentation's crop", recipe.augment.crop,
+        "must be in [0, 1024]");
 }
 
 nlohmann::json to_json(const Recipe& recipe) {
@@ -187,7 +190,7 @@ nlohmann::json to_json(const Recipe& recipe) {
       {"shift", short_number(recipe.augment.shift)},     {"rotate", short_number(recipe.augment.rotate)},
       {"scale", short_number(recipe.augment.scale)},     {"shear", short_number(recipe.augment.shear)},
       {"elastic", short_number(recipe.augment.elastic)}, {"erase", recipe.augment.erase},
-      {"flip", short_number(recipe.augment.flip)}};
+      {"flip", short_number(recipe.augment.flip)},       {"crop", recipe.augment.crop}};
   return {{"epochs", recipe.epochs},
           {"batch_size", recipe.batch_size},
           {"optimizer", to_string(recipe.optimizer)},

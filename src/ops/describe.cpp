@@ -42,6 +42,7 @@ struct AttrText {
     if (a.augment.elastic != 0) text += fmt::format(" elastic {}", a.augment.elastic);
     if (a.augment.erase != 0) text += fmt::format(" erase {}", a.augment.erase);
     if (a.augment.flip != 0) text += fmt::format(" flip {}", a.augment.flip);
+    if (a.augment.crop != 0) text += fmt::format(" crop {}", a.augment.crop);
     return text;
   }
   std::string operator()(const Conv2dAttrs& a) const {

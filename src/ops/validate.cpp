@@ -178,6 +178,8 @@ void input_batch(const OpDesc& desc, const Operands& operands) {
   operands.require(augment.erase >= 0 && augment.erase <= 1 << 16,
                    "erase must be in [0, 65536] pixels, got {}", augment.erase);
   operands.require(augment.flip >= 0 && augment.flip <= 1, "flip must be in [0, 1], got {}", augment.flip);
+  operands.require(augment.crop >= 0 && augment.crop <= 1024, "crop must be in [0, 1024] pixels, got {}",
+                   augment.crop);
 }
 
 void conv2d(const OpDesc& desc, const Operands& operands) {

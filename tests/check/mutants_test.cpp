@@ -128,6 +128,16 @@ std::vector<Mutant> mutants() {
        "_flip",
        10,
        altering<InputBatchAttrs>([](auto& a) { a.augment.flip = 0; })},
+      {"input_forgets_to_crop",
+       {OpKind::input_batch, kF},
+       "_crop",
+       10,
+       altering<InputBatchAttrs>([](auto& a) { a.augment.crop = 0; })},
+      {"input_crops_by_one_less",
+       {OpKind::input_batch, kF},
+       "_crop2",
+       5,
+       altering<InputBatchAttrs>([](auto& a) { a.augment.crop = 1; })},
       {"input_erases_less", {OpKind::input_batch, kF}, "_erase9", 5, altering<InputBatchAttrs>([](auto& a) {
          a.augment.erase = 8;
        })},

@@ -96,10 +96,10 @@ TEST(Table, CoversEveryCombinationOfFusions) {
   EXPECT_EQ(combinations({OpKind::avgpool2d, Direction::backward}, average).size(), 4u);
   const auto augment = [](const OpDesc& d) {
     const auto& a = d.as<InputBatchAttrs>().augment;
-    return fmt::format("{:d}{:d}{:d}{:d}{:d}{:d}{:d}", a.shift > 0, a.rotate > 0, a.scale > 0, a.shear > 0,
-                       a.elastic > 0, a.erase > 0, a.flip > 0);
+    return fmt::format("{:d}{:d}{:d}{:d}{:d}{:d}{:d}{:d}", a.shift > 0, a.rotate > 0, a.scale > 0,
+                       a.shear > 0, a.elastic > 0, a.erase > 0, a.flip > 0, a.crop > 0);
   };
-  EXPECT_EQ(combinations({OpKind::input_batch, Direction::forward}, augment).size(), 11u);
+  EXPECT_EQ(combinations({OpKind::input_batch, Direction::forward}, augment).size(), 13u);
 }
 
 TEST(Table, CoversGeometriesOfConvolutions) {

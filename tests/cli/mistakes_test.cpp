@@ -166,6 +166,7 @@ TEST(Mistakes, RecipeFlagsNameThemselves) {
   EXPECT_THAT(fault({"--augment-elastic", "2000"}),
               HasSubstr("--augment-elastic 2000: must be in [0, 1024]"));
   EXPECT_THAT(fault({"--augment-erase", "-1"}), HasSubstr("--augment-erase -1: must be in [0, 65536]"));
+  EXPECT_THAT(fault({"--augment-crop", "2000"}), HasSubstr("--augment-crop 2000: must be in [0, 1024]"));
   EXPECT_THAT(fault({"--augment-flip", "2"}), HasSubstr("--augment-flip 2: must be in [0, 1]"));
   EXPECT_THAT(fault({"--gamma", "2"}), HasSubstr("--gamma 2: must be in [0, 1]"));
   EXPECT_THAT(fault({"--milestones", "0"}), HasSubstr("--milestones 0: must be at least 1"));

@@ -202,7 +202,7 @@ class Generator {
     if (chance(30)) recipe["ema_decay"] = 0.9;
     if (chance(15))
       recipe["augment"] = {{"shift", 1},   {"rotate", 10}, {"scale", 0.1}, {"shear", 5},
-                           {"elastic", 1}, {"erase", 3},   {"flip", 0.5}};
+                           {"elastic", 1}, {"erase", 3},   {"flip", 0.5},  {"crop", 1}};
     return recipe;
   }
 

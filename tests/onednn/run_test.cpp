@@ -39,7 +39,7 @@ std::vector<OpDesc> one_of_each() {
   std::vector<OpDesc> list;
   InputBatchAttrs input;
   list.push_back(input_batch_desc({20, 9, 9, 1}, 20, 6, input));
-  input.augment = {2, 15, 0.1f, 5, 1.5f, 4};
+  input.augment = {2, 15, 0.1f, 5, 1.5f, 4, 0.5f, 2};
   list.push_back(input_batch_desc({20, 9, 9, 1}, 20, 6, input));
   Conv2dAttrs conv;
   conv.window = {3, 3, 1, 1, 1, 1, 1, 1};

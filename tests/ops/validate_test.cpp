@@ -216,6 +216,8 @@ std::vector<Broken> broken_attributes() {
       "erase", [](auto& a) { a.augment.erase = -1; }, "erase");
   input(
       "flip", [](auto& a) { a.augment.flip = 1.5f; }, "flip");
+  input(
+      "crop", [](auto& a) { a.augment.crop = 1025; }, "crop");
 
   const auto conv = [&](const char* name, auto change, const char* part) {
     for (const auto d : {Direction::forward, Direction::backward_data, Direction::backward_weights})

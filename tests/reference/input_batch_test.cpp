@@ -1,5 +1,7 @@
 #include <cmath>
 #include <numbers>
+#include <set>
+#include <utility>
 
 #include "harness.hpp"
 #include "quern/error.hpp"
@@ -164,6 +166,22 @@ TEST(ReferenceInputBatch, AShiftMovesTheMirrorImage) {
   test.attrs.augment.shift = static_cast<float>(2 / std::abs(one));
   const std::int64_t by = one > 0 ? 2 : -2;
   expect_pixels(test, [&](auto h, auto w) { return pixel(test, h, 5 - (w - by)); });
+}
+
+TEST(ReferenceInputBatch, ACropMovesByEveryWholeNumberOfPixels) {
+  Case test = square(6);
+  test.attrs.augment.crop = 2;
+  std::set<std::pair<std::int64_t, std::int64_t>> seen;
+  for (test.step.step = 0; test.step.step < 400; ++test.step.step) {
+    const auto by = [&](std::uint64_t axis) {
+      const std::uint64_t bits = philox_u32(test.step.seed, RandomPurpose::augment, 3, test.step.step, axis);
+      return static_cast<std::int64_t>(5 * (bits >> 8) >> 24) - 2;
+    };
+    const std::int64_t down = by(0), right = by(1);
+    expect_pixels(test, [&](auto h, auto w) { return pixel(test, h - down, w - right); });
+    seen.emplace(down, right);
+  }
+  EXPECT_EQ(seen.size(), 25u);
 }
 
 /// The bits of draw `number` of the stream that moves nodes.

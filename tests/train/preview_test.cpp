@@ -37,7 +37,7 @@ TEST(Preview, IsWhatTrainingSees) {
   const Split data = small_images(80);
   ModelSpec spec = small_model(R"({"epochs": 3, "batch_size": 16,
       "augment": {"shift": 1, "rotate": 10, "scale": 0.1, "shear": 5, "elastic": 1.5, "erase": 4,
-      "flip": 0.5}})");
+      "flip": 0.5, "crop": 2}})");
   spec.mean = 0.25f;
   spec.stddev = 0.5f;
   RunSettings settings;

@@ -38,8 +38,10 @@ void add_input_batch_cases(Table& table) {
        {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6}},
       {"_flip0.5", {.flip = 0.5f}},
       {"_flip1", {.flip = 1}},
+      {"_crop2", {.crop = 2}},
       {"_flipped_all",
-       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6, .flip = 0.5f}}};
+       {.shift = 2, .rotate = 10, .scale = 0.1f, .shear = 5, .elastic = 1.5f, .erase = 6, .flip = 0.5f}},
+      {"_cropped_all", {.shift = 1, .rotate = 10, .scale = 0.1f, .erase = 6, .flip = 0.5f, .crop = 3}}};
   // MNIST's shape, with the usual normalisations.
   for (const int n : {1, 2, 3, 7, 16, 31, 33, 64}) {
     add(table, {40, 28, 28, 1}, 100, n, 0, 1, kNone);

@@ -31,6 +31,7 @@ void add_input_batch(Registry& registry) {
     args.elastic = attrs.augment.elastic;
     args.erase = attrs.augment.erase;
     args.flip = attrs.augment.flip;
+    args.crop = attrs.augment.crop;
     return args;
   };
   forward.bind = [](InputBatchArgs& args, const RunArgs& run) {

@@ -14,6 +14,11 @@ namespace quern::onednn {
 
 namespace {
 
+/// An integer below `limit` out of 32 random bits.
+int whole_below(int limit, std::uint32_t bits) {
+  return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
+}
+
 /// Where the output pixel (h, w) of one sample is read: an affine map of (h, w). See Augment in quern/op.hpp.
 struct AffineMap {
   double h0, h_by_h, h_by_w;
@@ -26,7 +31,13 @@ struct AffineMap {
       return (2 * static_cast<double>(uniform_from_u32(bits)) - 1) * static_cast<double>(limit);
     };
     constexpr double kRadians = std::numbers::pi / 180;
-    const double shift_h = draw(0, augment.shift), shift_w = draw(1, augment.shift);
+    // Without a crop there is one place to cut at: a shift of zero.
+    const auto cut = [&](unsigned number) {
+      const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 3, step.step,
+                                            2 * static_cast<std::uint64_t>(sample) + number);
+      return whole_below(2 * augment.crop + 1, bits) - augment.crop;
+    };
+    const double shift_h = draw(0, augment.shift) + cut(0), shift_w = draw(1, augment.shift) + cut(1);
     const double angle = draw(2, augment.rotate) * kRadians;
     const double factor = 1 + draw(3, augment.scale);
     const double slope = std::tan(draw(4, augment.shear) * kRadians);
@@ -95,7 +106,7 @@ struct ErasedSquare {
     const auto below = [&](unsigned number, int limit) {
       const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 0, step.step,
                                             8 * static_cast<std::uint64_t>(sample) + number);
-      return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
+      return whole_below(limit, bits);
     };
     const int side = below(5, augment.erase + 1);
     const int first_row = below(6, height) - side / 2, first_column = below(7, width) - side / 2;

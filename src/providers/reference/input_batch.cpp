@@ -48,8 +48,15 @@ struct Transform {
       return (2 * static_cast<double>(uniform_from_u32(bits)) - 1) * static_cast<double>(limit);
     };
     constexpr double kRadians = std::numbers::pi / 180;
-    shift_h = draw(0, augment.shift);
-    shift_w = draw(1, augment.shift);
+    const auto cut = [&](Index axis) {
+      const std::uint64_t bits = philox_u32(step.seed, RandomPurpose::augment, 3, step.step,
+                                            static_cast<std::uint64_t>(2 * sample + axis)) /
+                                 256;
+      const std::uint64_t places = 2 * static_cast<std::uint64_t>(augment.crop) + 1;
+      return static_cast<double>(places * bits / 16777216) - augment.crop;
+    };
+    shift_h = draw(0, augment.shift) + cut(0);
+    shift_w = draw(1, augment.shift) + cut(1);
     angle = draw(2, augment.rotate) * kRadians;
     factor = 1 + draw(3, augment.scale);
     shear = draw(4, augment.shear) * kRadians;
