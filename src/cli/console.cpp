@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -36,6 +37,18 @@ const std::vector<std::string>& command_line() {
   return invocation().arguments;
 }
 
+namespace {
+
+/// When the launcher became this program, in seconds since the machine started; 0 without one.
+double launched() {
+  const char* text = std::getenv("QUERN_LAUNCHED");
+  double seconds = 0;
+  if (text != nullptr && std::istringstream(text) >> seconds && seconds > 0) return seconds;
+  return 0;
+}
+
+}  // namespace
+
 double seconds_since_start() {
   std::ifstream file("/proc/self/stat");
   std::string text((std::istreambuf_iterator<char>(file)), {});
@@ -46,9 +59,12 @@ double seconds_since_start() {
   for (int field = 3; field < 22; ++field) fields >> skipped;
   double ticks = 0;
   timespec now{};
-  if (fields >> ticks && clock_gettime(CLOCK_BOOTTIME, &now) == 0)
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) -
-           ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  if (fields >> ticks && clock_gettime(CLOCK_BOOTTIME, &now) == 0) {
+    const double uptime = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+    const double started = ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+    const double later = launched();
+    return uptime - (later > started && later <= uptime ? later : started);
+  }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - invocation().start).count();
 }
 

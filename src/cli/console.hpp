@@ -12,8 +12,8 @@ namespace quern::cli {
 /// Kept for a run's config.json.
 void remember_command_line(int argc, char** argv);
 const std::vector<std::string>& command_line();
-/// Since the kernel started this process, to 10 ms: loading the libraries counts. Where /proc does not tell,
-/// since remember_command_line(), which main() calls first.
+/// Since the kernel started this process, or since the launcher became it (QUERN_LAUNCHED), to 10 ms: loading
+/// the libraries counts. Where /proc does not tell, since remember_command_line(), which main() calls first.
 double seconds_since_start();
 /// The most memory this process has had resident, in MiB; 0 where /proc does not tell.
 double peak_rss_mib();

@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "cli/progress.hpp"
 
 namespace quern::cli {
@@ -24,6 +26,27 @@ TEST(Console, TableAlignsItsColumns) {
 TEST(Console, TableCountsCharactersNotBytes) {
   EXPECT_EQ(format_table({"n", "m"}, {{"\u00e9\u00e9", "x"}, {"ab", "y"}}),
             "n   m\n\u00e9\u00e9  x\nab  y\n");
+}
+
+TEST(Console, TheStartIsTheLaunchersWhereThatCameLater) {
+  const auto with = [](const std::string& launched) {
+    setenv("QUERN_LAUNCHED", launched.c_str(), 1);
+    const double seconds = seconds_since_start();
+    unsetenv("QUERN_LAUNCHED");
+    return seconds;
+  };
+  double own = seconds_since_start();
+  for (const char* ignored : {"", "words", "-1", "0.01", "1e15"}) {  // 0.01: before this process
+    const double seconds = with(ignored);
+    EXPECT_GE(seconds, own) << ignored;
+    own = seconds;
+  }
+  while (seconds_since_start() < 0.1) usleep(10'000);
+  std::string uptime;
+  ASSERT_TRUE(std::ifstream("/proc/uptime") >> uptime);
+  const double since_launch = with(uptime);
+  EXPECT_GE(since_launch, 0);
+  EXPECT_LE(since_launch, seconds_since_start() - 0.05);  // however long those calls took
 }
 
 TEST(Progress, DurationsReadWell) {
