@@ -50,6 +50,13 @@ struct ReplayCounts {
   std::int64_t replayed = 0;  ///< walks launched as part of a graph
 };
 
+/// Nodes that run() takes a few images at a time through all of them (see graph/chain.hpp).
+struct ChainInfo {
+  std::size_t first = 0, size = 0;  ///< nodes of the plan
+  std::int64_t images = 0;          ///< at a time
+  std::size_t bytes_kept = 0;       ///< of values that never leave the cache
+};
+
 class Executor {
  public:
   /// Prepares every node. The registry must outlive the executor.
@@ -72,9 +79,11 @@ class Executor {
   void repeat(std::int64_t times);
   void set_replay(const ReplayOptions& options);
   const ReplayCounts& replay_counts() const noexcept;
+  std::vector<ChainInfo> chains() const;
   /// Goes up with every bind(): what was recorded before no longer holds.
   std::uint64_t generation() const noexcept;
-  /// The same, calling the observer around every node.
+  /// The same to the bit, every node as a whole, calling the observer around it. What a chain keeps for
+  /// itself is only written here.
   void run(NodeObserver& observer);
 
   /// Address of a value after bind(), views included.

@@ -29,6 +29,39 @@ struct RunArgs {
   Stream stream;
 };
 
+/// Work that can be cut along the first axis of its large operands, the images of a batch: a chain
+/// (graph/chain.hpp) runs a few images through several operations before it turns to the next few, so that
+/// what one writes the next finds in cache. A run is prepare(), each phase for all parts before any part of
+/// the next; then run_images() over the images of every part, in order; then finish(). The results are those
+/// of Executable::run(), to the bit, wherever the cuts are.
+class ImageWise {
+ public:
+  /// Runs phase(part, phase) for all parts of one phase before any part of the next. Only operations of the
+  /// same team make a chain.
+  using Team = void (*)(int parts, int phases, const std::function<void(int part, int phase)>& phase);
+
+  virtual ~ImageWise() = default;
+  virtual Team team() const = 0;
+  /// Part p has the images [images * p / parts, images * (p + 1) / parts); images are a multiple of parts in
+  /// a chain.
+  virtual int parts() const = 0;
+  virtual std::int64_t images() const = 0;
+  /// Input slots that run_images() alone reads, output slots that it alone writes, at no other images than
+  /// those it is asked for.
+  virtual bool reads_by_image(std::size_t slot) const = 0;
+  virtual bool writes_by_image(std::size_t slot) const = 0;
+  /// What a part comes back to with every cut: weights, sums, scratch.
+  virtual std::size_t resident_bytes() const { return 0; }
+  /// Cuts of a multiple of so many images cost least.
+  virtual std::int64_t granule() const { return 1; }
+
+  virtual int prepare_phases() const { return 0; }
+  virtual int finish_phases() const { return 0; }
+  virtual void prepare(const RunArgs& /*args*/, int /*phase*/, int /*part*/) {}
+  virtual void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) = 0;
+  virtual void finish(const RunArgs& /*args*/, int /*phase*/, int /*part*/) {}
+};
+
 /// An implementation made ready for one operation: primitives created, constants laid out. `run` allocates
 /// nothing, chooses nothing and does not synchronise.
 class Executable {
@@ -36,6 +69,8 @@ class Executable {
   virtual ~Executable() = default;
   virtual std::size_t workspace_bytes() const { return 0; }
   virtual void run(const RunArgs& args) = 0;
+  /// Null: runs as a whole.
+  virtual ImageWise* image_wise() { return nullptr; }
 };
 
 /// Why an implementation does not serve an operation, for people: "needs groups = 1". Empty: it serves.

@@ -22,9 +22,16 @@ struct ImplChoice {
 };
 ImplChoice parse_impl_choice(std::string_view text);
 
+/// Chains of nodes that run depth first on a CPU, see graph/chain.hpp. The results are the same to the bit.
+struct ChainOptions {
+  bool enabled = true;      ///< false: every node runs as a whole
+  std::int64_t images = 0;  ///< at a time; 0: as many as the cache takes
+};
+
 struct PlanOptions {
   std::vector<ImplChoice> forced;
   bool reuse_memory = true;  ///< false: every transient gets bytes of its own (for debugging and tests)
+  ChainOptions chains;
 };
 
 /// Whether graphs for this device are to be built with GraphOptions::few_launches: on a GPU and on its
@@ -51,6 +58,7 @@ struct Plan {
       offsets;  ///< per value: byte offset in the arena; only meaningful for transient roots
   std::size_t arena_bytes = 0;
   std::size_t transient_bytes = 0;  ///< without reuse it would be this much
+  ChainOptions chains;
 };
 
 /// Whether the choice in force for an operation is `auto`.

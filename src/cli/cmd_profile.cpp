@@ -54,6 +54,7 @@ class ProfileRun {
     std::int64_t walked = 0;
     trainer.watch(1, [&](Executor& executor, std::int64_t step) {
       const bool tail = step % trainer.steps_per_epoch() >= whole_batches;
+      if (walked == 0) note_chains(executor);
       if (tail || walked++ < flags_.warmup) return executor.run();
       (walked - flags_.warmup) % 2 == 0 ? profiler_.walk(executor) : profiler_.walk_whole(executor);
     });
@@ -75,6 +76,21 @@ class ProfileRun {
   std::string title() {
     return fmt::format("quern {} on {}, batch {}", session_.spec().name, session_.device().info().name,
                        session_.spec().recipe.batch_size);
+  }
+
+  /// Nodes that whole steps run together, which node by node they do not.
+  struct NamedChain {
+    std::vector<std::string> nodes;
+    ChainInfo info;
+  };
+  void note_chains(const Executor& executor) {
+    const Plan& plan = executor.plan();
+    for (const ChainInfo& info : executor.chains()) {
+      NamedChain chain{{}, info};
+      for (std::size_t i = info.first; i < info.first + info.size; ++i)
+        chain.nodes.push_back(plan.graph.nodes[static_cast<std::size_t>(plan.nodes[i].node)].name);
+      chains_.push_back(std::move(chain));
+    }
   }
 
   double total() const {
@@ -109,6 +125,10 @@ class ProfileRun {
         "steps)\n",
         median(profiler_.whole()) * 1e6, profiler_.whole().size(), spread(profiler_.whole()) * 100, sum * 1e6,
         flags_.steps);
+    for (const NamedChain& chain : chains_)
+      out += fmt::format(
+          "whole steps run {} together, {} images at a time: {:.1f} MB that never leave the cache\n",
+          fmt::join(chain.nodes, ", "), chain.info.images, static_cast<double>(chain.info.bytes_kept) / 1e6);
     if (flags_.trace) out += fmt::format("trace in {}: open it at ui.perfetto.dev\n", *flags_.trace);
     return out;
   }
@@ -119,6 +139,10 @@ class ProfileRun {
 
   nlohmann::json json() {
     const double sum = total();
+    nlohmann::json chains = nlohmann::json::array();
+    for (const NamedChain& chain : chains_)
+      chains.push_back(
+          {{"nodes", chain.nodes}, {"images", chain.info.images}, {"bytes_kept", chain.info.bytes_kept}});
     nlohmann::json nodes = nlohmann::json::array();
     for (const NodeProfile& node : profiler_.nodes()) {
       const double seconds = median(node.seconds);
@@ -146,6 +170,7 @@ class ProfileRun {
             {"step_us", median(profiler_.whole()) * 1e6},
             {"step_spread", spread(profiler_.whole())},
             {"nodes_us", sum * 1e6},
+            {"chains", std::move(chains)},
             {"roofline", roofline_ ? to_json(*roofline_) : nlohmann::json()},
             {"nodes", std::move(nodes)}};
   }
@@ -154,6 +179,7 @@ class ProfileRun {
   Session session_;
   Profiler profiler_;
   std::optional<Roofline> roofline_;
+  std::vector<NamedChain> chains_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "graph/chain.hpp"
 #include "graph/ranges.hpp"
 #include "graph/replay.hpp"
 #include "quern/error.hpp"
@@ -55,15 +56,17 @@ class WalkRanges {
 
 struct Executor::Impl {
   struct Step {
-    std::unique_ptr<Executable> executable;
     std::vector<void*> in, out;
     RunArgs args;
   };
 
   Plan plan;
   Device& device;
+  std::vector<std::unique_ptr<Executable>> executables;
   std::vector<Step> steps;
-  std::vector<void*> roots;  // per value: address of a root
+  std::vector<Chain> chains;
+  std::vector<Chain*> chain_from;  // per node: the chain that starts there, or null
+  std::vector<void*> roots;        // per value: address of a root
   std::size_t workspace_bytes = 0;
   Buffer own_scratch;
   std::uint64_t generation = 0;  // 0: not bound
@@ -81,6 +84,29 @@ struct Executor::Impl {
     return plan.graph.nodes[static_cast<std::size_t>(plan.nodes[index].node)];
   }
 
+  void prepare_chains() {
+    chain_from.assign(steps.size(), nullptr);
+    const std::vector<ChainPlan> found = find_chains(plan, executables);
+    chains.reserve(found.size());
+    for (const ChainPlan& chain : found) {
+      std::vector<std::size_t> bytes;
+      for (std::size_t i = 0; i < chain.links.size(); ++i)
+        bytes.push_back(executables[chain.first + i]->workspace_bytes());
+      chains.emplace_back(plan, chain, bytes);
+      chain_from[chain.first] = &chains.back();
+      workspace_bytes = std::max(workspace_bytes, chains.back().workspace_bytes());
+    }
+  }
+
+  void bind_chains(void* workspace) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (chain_from[i] == nullptr) continue;
+      std::vector<const RunArgs*> whole;
+      for (std::size_t link = 0; link < chain_from[i]->size(); ++link) whole.push_back(&steps[i + link].args);
+      chain_from[i]->bind(whole, workspace);
+    }
+  }
+
   /// Adds which node and implementation an error came from.
   [[noreturn]] void rethrow(std::size_t index, const std::exception& error, const char* when) const {
     const auto* own = dynamic_cast<const Error*>(&error);
@@ -89,22 +115,21 @@ struct Executor::Impl {
                             plan.nodes[index].implementation->full_name(), when, error.what()));
   }
 
-  template <class Before, class After>
-  void walk(const Before& before, const After& after) {
+  /// run(node) runs that node, or that one and those behind it, and returns how many.
+  template <class Run>
+  void walk(const Run& run) {
     QUERN_REQUIRE(generation > 0, "an executor must be bound before it runs");
     const ranges::Scope step(names.step());
     std::optional<ranges::Scope> phase;
     std::size_t index = 0;
     try {
-      for (; index < steps.size(); ++index) {
+      while (index < steps.size()) {
         if (names.starts_phase(index)) {
           phase.reset();
           phase.emplace(names.phase(index));
         }
         const ranges::Scope range = names.node(index);
-        before(index);
-        steps[index].executable->run(steps[index].args);
-        after(index);
+        index += run(index);
       }
     } catch (const std::exception& error) {
       rethrow(index, error, "running");
@@ -116,13 +141,14 @@ Executor::Executor(Plan plan, Device& device) : impl_(std::make_unique<Impl>(std
   for (std::size_t i = 0; i < impl_->plan.nodes.size(); ++i) {
     const PlannedNode& node = impl_->plan.nodes[i];
     try {
-      impl_->steps.push_back({node.implementation->prepare(node.desc, device), {}, {}, {}});
+      impl_->executables.push_back(node.implementation->prepare(node.desc, device));
     } catch (const std::exception& error) {
       impl_->rethrow(i, error, "being prepared");
     }
-    impl_->workspace_bytes =
-        std::max(impl_->workspace_bytes, impl_->steps.back().executable->workspace_bytes());
+    impl_->workspace_bytes = std::max(impl_->workspace_bytes, impl_->executables.back()->workspace_bytes());
   }
+  impl_->steps.resize(impl_->executables.size());
+  impl_->prepare_chains();
 }
 
 Executor::~Executor() = default;
@@ -164,12 +190,20 @@ void Executor::bind(const Bindings& bindings, void* scratch) {
     for (const ValueId id : node.outputs) step.out.push_back(impl_->address(id));
     step.args = {step.in, step.out, arena + impl_->plan.arena_bytes, impl_->device.stream()};
   }
+  impl_->bind_chains(arena + impl_->plan.arena_bytes);
   ++impl_->generation;
   impl_->replay.forget();
 }
 
 void Executor::run() {
-  impl_->walk([](std::size_t) {}, [](std::size_t) {});
+  impl_->walk([this](std::size_t i) -> std::size_t {
+    if (Chain* chain = impl_->chain_from[i]) {
+      chain->run();
+      return chain->size();
+    }
+    impl_->executables[i]->run(impl_->steps[i].args);
+    return 1;
+  });
 }
 
 void Executor::repeat(std::int64_t times) {
@@ -184,13 +218,25 @@ const ReplayCounts& Executor::replay_counts() const noexcept {
   return impl_->replay.counts();
 }
 
+std::vector<ChainInfo> Executor::chains() const {
+  std::vector<ChainInfo> list;
+  for (std::size_t i = 0; i < impl_->chain_from.size(); ++i)
+    if (const Chain* chain = impl_->chain_from[i])
+      list.push_back({i, chain->size(), chain->images_at_a_time(), chain->bytes_kept()});
+  return list;
+}
+
 std::uint64_t Executor::generation() const noexcept {
   return impl_->generation;
 }
 
 void Executor::run(NodeObserver& observer) {
-  impl_->walk([&](std::size_t i) { observer.before(impl_->plan.nodes[i], impl_->steps[i].args); },
-              [&](std::size_t i) { observer.after(impl_->plan.nodes[i], impl_->steps[i].args); });
+  impl_->walk([&](std::size_t i) -> std::size_t {
+    observer.before(impl_->plan.nodes[i], impl_->steps[i].args);
+    impl_->executables[i]->run(impl_->steps[i].args);
+    observer.after(impl_->plan.nodes[i], impl_->steps[i].args);
+    return 1;
+  });
 }
 
 void* Executor::address(ValueId value) const {

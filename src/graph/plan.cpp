@@ -126,7 +126,7 @@ int launches(const Plan& plan) {
 
 Plan make_plan(Graph graph, const Registry& registry, const DeviceInfo& device, const PlanOptions& options) {
   check_forced_names(options, registry);
-  Plan plan{std::move(graph), device, {}, {}, 0, 0};
+  Plan plan{std::move(graph), device, {}, {}, 0, 0, options.chains};
   for (std::size_t i = 0; i < plan.graph.nodes.size(); ++i)
     plan.nodes.push_back(choose(plan.graph, static_cast<NodeId>(i), registry, device, options));
 

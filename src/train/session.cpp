@@ -114,6 +114,7 @@ std::unique_ptr<Executor> Session::make_executor(const GraphOptions& options, Bi
   effective.fuse = options_.fuse;
   PlanOptions plan_options;
   plan_options.forced = parse_impl_choices(options_.impls);
+  plan_options.chains.enabled = options_.fuse;
   effective.few_launches = wants_few_launches(device_->info(), plan_options.forced);
   Plan plan = make_plan(build_graph(spec_, effective), registry_, device_->info(), plan_options);
   if (leaves_to_auto(plan, plan_options)) {

@@ -144,16 +144,17 @@ std::vector<std::string> Differ::compare(const RandomModel& model) {
     return moved;
   };
 
-  const Way shared{"reference, memory shared and in place", "reference", false, true, true, sabotage_.shared};
+  const Way shared{
+      "reference, memory shared and in place", "reference", false, true, true, {}, sabotage_.shared};
   attempt(shared, [&] { return first_other_bit(expected, run(model, shared, registry_, *cpu_)); });
-  const Way fused{"reference, fused", "reference", true, false, false, sabotage_.fused};
+  const Way fused{"reference, fused", "reference", true, false, false, {}, sabotage_.fused};
   History fused_history;
   attempt(fused, [&] {
     fused_history = run(model, fused, registry_, *cpu_);
     return first_difference(expected, fused_history, moves);
   });
   const Way fused_shared{
-      "reference, fused, memory shared and in place", "reference", true, true, true, sabotage_.fused};
+      "reference, fused, memory shared and in place", "reference", true, true, true, {}, sabotage_.fused};
   attempt(fused_shared,
           [&] { return first_other_bit(fused_history, run(model, fused_shared, registry_, *cpu_)); });
 
@@ -179,6 +180,18 @@ std::vector<std::string> Differ::compare(const RandomModel& model) {
         return difference;
       });
     }
+
+  History chained;
+  const auto images = static_cast<std::int64_t>(1 + model.seed % 3);
+  const Way in_chains{
+      fmt::format("onednn, in chains of {} images", images), "", true, true, true, {true, images}};
+  attempt(in_chains, [&]() -> std::optional<std::string> {
+    chained = run(model, in_chains, registry_, cpu);
+    return first_difference(expected, chained, moves);
+  });
+  const Way apart{"onednn, every node as a whole", "", true, true, true, {false}};
+  if (faults.empty())
+    attempt(apart, [&] { return first_other_bit(chained, run(model, apart, registry_, cpu)); });
 
   if (model.seed % 8 != 0 || !simt::race_detection_available()) return faults;
   ++counts_.raced;

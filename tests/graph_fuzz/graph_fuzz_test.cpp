@@ -83,6 +83,34 @@ TEST(PlantedFaults, AValueWrittenOverOneThatIsStillRead) {
   EXPECT_EQ(graphs_found_wrong({{}, overwrite, {}}, "reference, memory shared", 2), 2);
 }
 
+/// Works by image as another does, but leaves out all cuts but the first of every part.
+class ForgetsCuts final : public Executable, public ImageWise {
+ public:
+  explicit ForgetsCuts(std::unique_ptr<Executable> right) : right_(std::move(right)) {}
+  std::size_t workspace_bytes() const override { return right_->workspace_bytes(); }
+  void run(const RunArgs& args) override { right_->run(args); }
+  ImageWise* image_wise() override { return right_->image_wise() != nullptr ? this : nullptr; }
+
+  Team team() const override { return work().team(); }
+  int parts() const override { return work().parts(); }
+  std::int64_t images() const override { return work().images(); }
+  bool reads_by_image(std::size_t slot) const override { return work().reads_by_image(slot); }
+  bool writes_by_image(std::size_t slot) const override { return work().writes_by_image(slot); }
+  std::size_t resident_bytes() const override { return work().resident_bytes(); }
+  std::int64_t granule() const override { return work().granule(); }
+  int prepare_phases() const override { return work().prepare_phases(); }
+  int finish_phases() const override { return work().finish_phases(); }
+  void prepare(const RunArgs& args, int phase, int part) override { work().prepare(args, phase, part); }
+  void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) override {
+    if (begin == images() * part / parts()) work().run_images(args, part, begin, end);
+  }
+  void finish(const RunArgs& args, int phase, int part) override { work().finish(args, phase, part); }
+
+ private:
+  ImageWise& work() const { return *right_->image_wise(); }
+  std::unique_ptr<Executable> right_;
+};
+
 /// Adds to the first element that an executable wrote.
 class OneWrongElement final : public Executable {
  public:
@@ -97,21 +125,31 @@ class OneWrongElement final : public Executable {
   std::unique_ptr<Executable> right_;
 };
 
-TEST(PlantedFaults, OneWrongElementOfOneProvider) {
-  const auto spoil = [](Registry& registry) {
+/// Wraps the provider's executables of the operations that are chosen.
+template <class Wrong, class Choose>
+std::function<void(Registry&)> spoil(const Choose& choose) {
+  return [choose](Registry& registry) {
     Registry spoilt;
     for (const OpKey op : all_operations())
       for (Implementation implementation : registry.candidates(op)) {
-        if (op == OpKey{OpKind::dense, Direction::backward_weights} &&
-            implementation.provider == Provider::onednn)
+        if (choose(op) && implementation.provider == Provider::onednn)
           implementation.prepare = [right = implementation.prepare](const OpDesc& desc, Device& device) {
-            return std::make_unique<OneWrongElement>(right(desc, device));
+            return std::make_unique<Wrong>(right(desc, device));
           };
         spoilt.add(std::move(implementation));
       }
     registry = std::move(spoilt);
   };
-  EXPECT_EQ(graphs_found_wrong({{}, {}, spoil}, "onednn", 4), 4);
+}
+
+TEST(PlantedFaults, OneWrongElementOfOneProvider) {
+  const auto dense = [](OpKey op) { return op == OpKey{OpKind::dense, Direction::backward_weights}; };
+  EXPECT_EQ(graphs_found_wrong({{}, {}, spoil<OneWrongElement>(dense)}, "onednn", 4), 4);
+}
+
+TEST(PlantedFaults, ImagesThatAChainForgets) {
+  const auto any = [](OpKey) { return true; };
+  EXPECT_EQ(graphs_found_wrong({{}, {}, spoil<ForgetsCuts>(any)}, "onednn", 4), 4);
 }
 
 // The generator must reach what it is there for.

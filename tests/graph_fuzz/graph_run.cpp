@@ -82,6 +82,7 @@ Executor GraphRun::make_executor(bool training) const {
   PlanOptions plan;
   if (!way_.impl.empty()) plan.forced = {parse_impl_choice(way_.impl)};
   plan.reuse_memory = way_.reuse;
+  plan.chains = way_.chains;
   Graph graph = build_graph(model_.spec, options);
   if (training && way_.sabotage) way_.sabotage(graph);
   return {make_plan(std::move(graph), registry_, device_.info(), plan), device_};

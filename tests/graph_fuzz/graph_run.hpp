@@ -17,6 +17,7 @@ struct Way {
   std::string name;
   std::string impl;  ///< a provider, or empty for the device's own order
   bool fuse = false, in_place = false, reuse = false;
+  ChainOptions chains = {};
   std::function<void(Graph&)> sabotage = {};  ///< spoils the training graph, to see whether that is noticed
 };
 

@@ -28,20 +28,21 @@ struct Rows {
 };
 
 /// Training forward and inference.
-class BatchNormForward final : public Executable {
+class BatchNormForward final : public ImageExecutable {
  public:
   BatchNormForward(const OpDesc& desc, int parts)
       : kernels_(kernels()),
         parts_(parts),
         training_(desc.op.direction == Direction::forward),
         attrs_(desc.as<BatchNormAttrs>()),
-        x_(desc.inputs[0].shape) {
+        x_(desc.inputs[0].shape),
+        images_(desc.inputs[0].shape[0]) {
     if (attrs_.pool) pooling_.emplace(desc.inputs[0].shape, desc.outputs[0].shape, attrs_.window);
     Layout layout;
     mean_ = layout.add<float>(size(x_.channels));
     scale_ = layout.add<float>(size(x_.channels));
     beta_ = layout.add<float>(size(x_.channels));
-    if (training_ && !attrs_.stats) {
+    if (takes_moments()) {
       moments_step_ = Moments::bytes(x_.channels);
       moments_ = layout.add<std::byte>(moments_step_ * size(parts));
     }
@@ -51,24 +52,47 @@ class BatchNormForward final : public Executable {
   std::size_t workspace_bytes() const override { return bytes_; }
 
   void run(const RunArgs& args) override {
-    const auto constants = [&](int part) { prepare_constants(args, part); };
+    const auto first = [&](int part) { prepare(args, 0, part); };
     const auto apply = [&](int part) { normalise(args, part); };
-    if (!training_ || attrs_.stats) {
-      parallel(parts_, constants, apply);
+    if (takes_moments())
+      parallel(
+          parts_, first, [&](int part) { prepare(args, 1, part); }, apply);
+    else
+      parallel(parts_, first, apply);
+  }
+
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return images_; }
+  bool reads_by_image(std::size_t slot) const override { return slot == 0 && !takes_moments(); }
+  bool writes_by_image(std::size_t slot) const override { return slot == 0 || slot == 4; }
+  int prepare_phases() const override { return takes_moments() ? 2 : 1; }
+  void prepare(const RunArgs& args, int phase, int part) override {
+    if (phase == 0 && takes_moments())
+      measure(args, part);
+    else
+      prepare_constants(args, part);
+  }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    if (!pooling_) {
+      const std::int64_t rows = x_.rows / images_;
+      normalise_rows(args, {begin * rows, end * rows});
       return;
     }
-    parallel(
-        parts_,
-        [&](int part) {
-          const Range rows = share(x_.rows, part, parts_);
-          Moments moments(at<void>(args.workspace, moments_ + moments_step_ * size(part)), x_.channels);
-          moments.reset();
-          moments.add(kernels_, input(args, 0) + rows.begin * x_.channels, rows.size());
-        },
-        constants, apply);
+    for (std::int64_t image = begin; image < end; ++image)
+      normalise_pool(args, image, 0, pooling_->geometry().p);
   }
 
  private:
+  /// Whether x is read for its statistics too, because its producer has none.
+  bool takes_moments() const { return training_ && !attrs_.stats; }
+
+  void measure(const RunArgs& args, int part) const {
+    const Range rows = share(x_.rows, part, parts_);
+    Moments moments(at<void>(args.workspace, moments_ + moments_step_ * size(part)), x_.channels);
+    moments.reset();
+    moments.add(kernels_, input(args, 0) + rows.begin * x_.channels, rows.size());
+  }
+
   void prepare_constants(const RunArgs& args, int part) const {
     const Range range = share(x_.channels, part, parts_);
     const float *gamma = input(args, 1), *beta = input(args, 2);
@@ -111,30 +135,35 @@ class BatchNormForward final : public Executable {
   }
 
   void normalise(const RunArgs& args, int part) const {
-    const float* mean = at<float>(args.workspace, mean_);
-    const float* scale = at<float>(args.workspace, scale_);
-    const float* beta = at<float>(args.workspace, beta_);
     if (!pooling_) {
-      const Range rows = share(x_.rows, part, parts_);
-      const std::int64_t begin = rows.begin * x_.channels;
-      kernels_.normalise({input(args, 0) + begin, output(args, 0) + begin, rows.size(), x_.channels, mean,
-                          scale, beta, attrs_.relu});
+      normalise_rows(args, share(x_.rows, part, parts_));
       return;
     }
+    pooling_->for_output_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
+      normalise_pool(args, image, begin, end);
+    });
+  }
+
+  void normalise_rows(const RunArgs& args, Range rows) const {
+    const std::int64_t begin = rows.begin * x_.channels;
+    kernels_.normalise({input(args, 0) + begin, output(args, 0) + begin, rows.size(), x_.channels,
+                        at<float>(args.workspace, mean_), at<float>(args.workspace, scale_),
+                        at<float>(args.workspace, beta_), attrs_.relu});
+  }
+
+  void normalise_pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
     MaxPool a;
     a.pooling = pooling_->geometry();
-    a.mean = mean;
-    a.scale = scale;
-    a.beta = beta;
+    a.mean = at<float>(args.workspace, mean_);
+    a.scale = at<float>(args.workspace, scale_);
+    a.beta = at<float>(args.workspace, beta_);
     a.relu = attrs_.relu;
-    pooling_->for_output_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
-      a.begin = begin;
-      a.end = end;
-      a.x = input(args, 0) + image * pooling_->input_image();
-      a.y = output(args, 0) + image * pooling_->output_image();
-      a.argmax = training_ ? output<std::uint8_t>(args, 4) + image * pooling_->output_image() : nullptr;
-      kernels_.max_pool(a);
-    });
+    a.begin = begin;
+    a.end = end;
+    a.x = input(args, 0) + image * pooling_->input_image();
+    a.y = output(args, 0) + image * pooling_->output_image();
+    a.argmax = training_ ? output<std::uint8_t>(args, 4) + image * pooling_->output_image() : nullptr;
+    kernels_.max_pool(a);
   }
 
   const Kernels& kernels_;
@@ -142,19 +171,21 @@ class BatchNormForward final : public Executable {
   bool training_;
   BatchNormAttrs attrs_;
   Rows x_;
+  std::int64_t images_;
   std::optional<PoolingPlan> pooling_;
   std::size_t mean_ = 0, scale_ = 0, beta_ = 0, moments_ = 0, moments_step_ = 0, bytes_ = 0;
 };
 
 /// With g = dy (where y > 0), xhat = (x - mean) / deviation and M rows (Ioffe & Szegedy 2015, section 3):
 /// dbeta = sum g, dgamma = sum g * xhat, dx = gamma / deviation * (g - dbeta / M - xhat * dgamma / M).
-class BatchNormBackward final : public Executable {
+class BatchNormBackward final : public ImageExecutable {
  public:
   BatchNormBackward(const OpDesc& desc, int parts)
       : kernels_(kernels()),
         parts_(parts),
         attrs_(desc.as<BatchNormAttrs>()),
         x_(desc.inputs[1].shape),
+        images_(desc.inputs[1].shape[0]),
         padded_(round_up(x_.channels, 16)) {
     if (attrs_.pool) pooling_.emplace(desc.inputs[1].shape, desc.inputs[0].shape, attrs_.window);
     Layout layout;
@@ -175,6 +206,23 @@ class BatchNormBackward final : public Executable {
     parallel(
         parts_, [&](int part) { reduce(args, part); }, [&](int part) { prepare_constants(args, part); },
         [&](int part) { apply(args, part); });
+  }
+
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return images_; }
+  bool reads_by_image(std::size_t) const override { return false; }  // the sums read them before
+  bool writes_by_image(std::size_t slot) const override { return slot == 0; }
+  int prepare_phases() const override { return 2; }
+  void prepare(const RunArgs& args, int phase, int part) override {
+    phase == 0 ? reduce(args, part) : prepare_constants(args, part);
+  }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    if (!pooling_) {
+      const std::int64_t rows = x_.rows / images_;
+      apply_rows(args, {begin * rows, end * rows});
+      return;
+    }
+    for (std::int64_t image = begin; image < end; ++image) apply_pool(args, image, 0, pooling_->geometry().h);
   }
 
  private:
@@ -252,6 +300,15 @@ class BatchNormBackward final : public Executable {
   }
 
   void apply(const RunArgs& args, int part) const {
+    if (!pooling_) {
+      apply_rows(args, share(x_.rows, part, parts_));
+      return;
+    }
+    pooling_->for_input_rows(
+        part, parts_, [&](std::int64_t image, int begin, int end) { apply_pool(args, image, begin, end); });
+  }
+
+  NormaliseBackward constants(const RunArgs& args) const {
     NormaliseBackward a;
     a.channels = x_.channels;
     a.mean = input(args, 3);
@@ -259,34 +316,35 @@ class BatchNormBackward final : public Executable {
     a.offset = at<float>(args.workspace, offset_);
     a.slope = at<float>(args.workspace, slope_);
     a.mask = attrs_.mask;
-    const float *dy = input(args, 0), *x = input(args, 1), *gate = y(args);
-    float* dx = output(args, 0);
-    if (!pooling_) {
-      const Range rows = share(x_.rows, part, parts_);
-      const std::int64_t begin = rows.begin * x_.channels;
-      a.dy = dy + begin;
-      a.x = x + begin;
-      a.y = gate != nullptr ? gate + begin : nullptr;
-      a.rows = rows.size();
-      a.dx = dx + begin;
-      kernels_.normalise_backward(a);
-      return;
-    }
-    pooling_->for_input_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
-      const std::int64_t in = image * pooling_->input_image(), out = image * pooling_->output_image();
-      a.dy = dy + out;
-      a.x = x + in;
-      a.y = gate != nullptr ? gate + out : nullptr;
-      a.dx = dx + in;
-      kernels_.normalise_pool_backward({pooling_->geometry(), begin, end, argmax(args) + out, a});
-    });
+    return a;
+  }
+
+  void apply_rows(const RunArgs& args, Range rows) const {
+    NormaliseBackward a = constants(args);
+    const std::int64_t begin = rows.begin * x_.channels;
+    a.dy = input(args, 0) + begin;
+    a.x = input(args, 1) + begin;
+    a.y = attrs_.relu ? y(args) + begin : nullptr;
+    a.rows = rows.size();
+    a.dx = output(args, 0) + begin;
+    kernels_.normalise_backward(a);
+  }
+
+  void apply_pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
+    NormaliseBackward a = constants(args);
+    const std::int64_t in = image * pooling_->input_image(), out = image * pooling_->output_image();
+    a.dy = input(args, 0) + out;
+    a.x = input(args, 1) + in;
+    a.y = attrs_.relu ? y(args) + out : nullptr;
+    a.dx = output(args, 0) + in;
+    kernels_.normalise_pool_backward({pooling_->geometry(), begin, end, argmax(args) + out, a});
   }
 
   const Kernels& kernels_;
   int parts_;
   BatchNormAttrs attrs_;
   Rows x_;
-  std::int64_t padded_;
+  std::int64_t images_, padded_;
   std::optional<PoolingPlan> pooling_;
   std::size_t scale_ = 0, offset_ = 0, slope_ = 0, own_ = 0, own_step_ = 0, bytes_ = 0;
   std::size_t sums_ = 0, totals_ = 0;  // within a part's own memory

@@ -17,7 +17,7 @@ namespace quern::onednn {
 namespace {
 
 /// Forward, or backward to the data, which differ in their plans and in how weights are packed.
-class DirectConv final : public Executable {
+class DirectConv final : public ImageExecutable {
  public:
   DirectConv(const OpDesc& desc, int threads)
       : kernels_(kernels()),
@@ -49,19 +49,46 @@ class DirectConv final : public Executable {
   std::size_t workspace_bytes() const override { return bytes_; }
 
   void run(const RunArgs& args) override {
-    const auto pack_weights = [&](int part) { pack(args, part); };
-    const auto work = [&](int part) { convolve(args, part); };
-    if (!forward_ || !attrs_.stats) {
-      parallel(threads_, pack_weights, work);
+    const auto prepare_part = [&](int part) { prepare(args, 0, part); };
+    const auto work = [&](int part) {
+      for (std::size_t i = 0; i < plans_.size(); ++i)
+        convolve(args, part, i, share(std::int64_t{shape_.n} * plans_[i].bands, part, threads_));
+    };
+    if (!with_stats()) {
+      parallel(threads_, prepare_part, work);
       return;
     }
-    parallel(threads_, pack_weights, work, [&](int part) {
-      write_stats(at<void>(args.workspace, moments_), moments_step_, threads_, shape_.k,
-                  share(shape_.k, part, threads_), output(args, 1));
-    });
+    parallel(threads_, prepare_part, work, [&](int part) { finish(args, 0, part); });
+  }
+
+  int parts() const override { return threads_; }
+  std::int64_t images() const override { return shape_.n; }
+  bool reads_by_image(std::size_t slot) const override { return slot == 0 || (!forward_ && slot == 2); }
+  bool writes_by_image(std::size_t slot) const override { return slot == 0; }
+  std::size_t resident_bytes() const override { return bytes_; }
+  int prepare_phases() const override { return 1; }
+  int finish_phases() const override { return with_stats() ? 1 : 0; }
+
+  void prepare(const RunArgs& args, int, int part) override {
+    pack(args, part);
+    if (with_stats()) moments(args, part).reset();
+  }
+  void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) override {
+    for (std::size_t i = 0; i < plans_.size(); ++i)
+      convolve(args, part, i, {begin * plans_[i].bands, end * plans_[i].bands});
+  }
+  void finish(const RunArgs& args, int, int part) override {
+    write_stats(at<void>(args.workspace, moments_), moments_step_, threads_, shape_.k,
+                share(shape_.k, part, threads_), output(args, 1));
   }
 
  private:
+  bool with_stats() const { return forward_ && attrs_.stats; }
+  Moments moments(const RunArgs& args, int part) const {
+    return Moments(at<void>(args.workspace, moments_ + moments_step_ * static_cast<std::size_t>(part)),
+                   with_stats() ? shape_.k : 0);
+  }
+
   /// Where, relative to a group's weights, the row of channels C/G of tap (r, s, k) starts.
   std::vector<std::int64_t> data_offsets(const GatherPlan& plan) const {
     std::vector<std::int64_t> offsets;
@@ -92,18 +119,11 @@ class DirectConv final : public Executable {
     }
   }
 
-  void convolve(const RunArgs& args, int part) const {
-    const auto index = static_cast<std::size_t>(part);
-    float* scratch = at<float>(args.workspace, scratch_) + scratch_step_ * index;
-    const bool stats = forward_ && attrs_.stats;
-    Moments moments(at<void>(args.workspace, moments_ + moments_step_ * index), stats ? shape_.k : 0);
-    if (stats) moments.reset();
-    for (std::size_t i = 0; i < plans_.size(); ++i) {
-      const GatherPlan& plan = plans_[i];
-      const Range units = share(std::int64_t{shape_.n} * plan.bands, part, threads_);
-      for (std::int64_t unit = units.begin; unit < units.end; ++unit)
-        convolve_unit(args, i, unit, scratch, stats ? &moments : nullptr);
-    }
+  void convolve(const RunArgs& args, int part, std::size_t plan, Range units) const {
+    float* scratch = at<float>(args.workspace, scratch_) + scratch_step_ * static_cast<std::size_t>(part);
+    Moments of_part = moments(args, part);
+    for (std::int64_t unit = units.begin; unit < units.end; ++unit)
+      convolve_unit(args, plan, unit, scratch, with_stats() ? &of_part : nullptr);
   }
 
   void convolve_unit(const RunArgs& args, std::size_t index, std::int64_t unit, float* scratch,
@@ -174,7 +194,7 @@ class DirectConv final : public Executable {
 };
 
 /// dw[k][r, s, c] = sum over n, p, q of dy[n, p, q, k] * x[n, p * stride + r, q * stride + s, c].
-class DirectConvWeights final : public Executable {
+class DirectConvWeights final : public ImageExecutable {
  public:
   DirectConvWeights(const OpDesc& desc, int threads)
       : kernels_(kernels()),
@@ -202,20 +222,50 @@ class DirectConvWeights final : public Executable {
 
   void run(const RunArgs& args) override {
     parallel(
-        threads_, [&](int part) { accumulate(args, part); }, [&](int part) { reduce(args, part); });
+        threads_,
+        [&](int part) {
+          prepare(args, 0, part);
+          accumulate(args, part, split_images_ ? own_units(part) : Range{0, all_units()});
+        },
+        [&](int part) { reduce(args, part); });
   }
 
+  /// Where the weights are dealt out, every part reads all images.
+  ImageWise* image_wise() override { return split_images_ ? this : nullptr; }
+  int parts() const override { return threads_; }
+  std::int64_t images() const override { return shape_.n; }
+  bool reads_by_image(std::size_t slot) const override { return slot <= 1; }
+  bool writes_by_image(std::size_t) const override { return false; }
+  std::size_t resident_bytes() const override { return bytes_; }
+  int prepare_phases() const override { return 1; }
+  int finish_phases() const override { return 1; }
+
+  void prepare(const RunArgs& args, int, int part) override {
+    if (bias_) std::fill_n(bias_sums(args, part), bias_step_, 0.0f);
+    if (split_images_ && own_units(part).size() == 0) std::fill_n(sums(args, part), partial_, 0.0f);
+  }
+  void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) override {
+    accumulate(args, part, {begin * plan_.bands, end * plan_.bands});
+  }
+  void finish(const RunArgs& args, int, int part) override { reduce(args, part); }
+
  private:
-  void accumulate(const RunArgs& args, int part) const {
+  std::int64_t all_units() const { return std::int64_t{shape_.n} * plan_.bands; }
+  Range own_units(int part) const { return share(all_units(), part, threads_); }
+  float* sums(const RunArgs& args, int part) const {
+    return at<float>(args.workspace, partials_) + (split_images_ ? partial_ * part : 0);
+  }
+  float* bias_sums(const RunArgs& args, int part) const {
+    return at<float>(args.workspace, bias_sums_) + bias_step_ * part;
+  }
+
+  void accumulate(const RunArgs& args, int part, Range units) const {
     float* scratch = at<float>(args.workspace, scratch_) + scratch_step_ * static_cast<std::size_t>(part);
-    float* sums = at<float>(args.workspace, partials_) + (split_images_ ? partial_ * part : 0);
-    float* bias = at<float>(args.workspace, bias_sums_) + bias_step_ * part;
-    if (bias_) std::fill_n(bias, bias_step_, 0.0f);
-    const std::int64_t all_units = std::int64_t{shape_.n} * plan_.bands;
-    const Range own = share(all_units, part, threads_);
-    const Range units = split_images_ ? own : Range{0, all_units};
+    float* to = sums(args, part);
+    float* bias = bias_sums(args, part);
+    const Range own = own_units(part);
+    const std::int64_t first = split_images_ ? own.begin : 0;
     const Range taps = split_images_ ? Range{0, plan_.n_taps()} : share(plan_.n_taps(), part, threads_);
-    if (units.size() == 0) std::fill_n(sums, partial_, 0.0f);
     OuterRows a;
     a.cols = plan_.out_cols;
     a.a_row = plan_.x_row();
@@ -232,11 +282,11 @@ class DirectConvWeights final : public Executable {
       const float* x = plan_.rows(input(args, 1) + image * x_image, begin, end, scratch);
       const float* dy = input(args, 0) + (image * shape_.p + begin) * plan_.out_row;
       a.rows = end - begin;
-      a.accumulate = unit != units.begin;
+      a.accumulate = unit != first;
       for (int g = 0; g < shape_.groups; ++g) {
         a.a = x + std::ptrdiff_t{g} * plan_.group_channels;
         a.b = dy + std::ptrdiff_t{g} * group_k_;
-        a.out = sums + (g * plan_.n_taps() + taps.begin) * padded_k_;
+        a.out = to + (g * plan_.n_taps() + taps.begin) * padded_k_;
         kernels_.outer_rows(a);
       }
       if (bias_ && unit >= own.begin && unit < own.end)

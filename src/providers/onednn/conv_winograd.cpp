@@ -145,7 +145,7 @@ struct Tiling {
 };
 
 /// Forward, and backward to the data: the same convolution of dy with the rotated filters.
-class WinogradConv final : public Executable {
+class WinogradConv final : public ImageExecutable {
  public:
   WinogradConv(const OpDesc& desc, int m, int parts)
       : kernels_(kernels()),
@@ -187,19 +187,57 @@ class WinogradConv final : public Executable {
   std::size_t workspace_bytes() const override { return bytes_; }
 
   void run(const RunArgs& args) override {
-    const auto filters = [&](int part) { transform_filters(args, part); };
-    const auto work = [&](int part) { convolve(args, part); };
-    if (!forward_ || !attrs_.stats) {
-      parallel(parts_, filters, work);
+    const auto prepare_part = [&](int part) { prepare(args, 0, part); };
+    const auto work = [&](int part) {
+      const Range units = share(tiling_.units, part, parts_);
+      for (std::int64_t unit = units.begin; unit < units.end; ++unit)
+        convolve(args, part, tiling_.unit(unit));
+    };
+    if (!with_stats()) {
+      parallel(parts_, prepare_part, work);
       return;
     }
-    parallel(parts_, filters, work, [&](int part) {
-      write_stats(at<void>(args.workspace, own_ + moments_), own_step_, parts_, shape_.k,
-                  share(shape_.k, part, parts_), output(args, 1));
-    });
+    parallel(parts_, prepare_part, work, [&](int part) { finish(args, 0, part); });
+  }
+
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return shape_.n; }
+  bool reads_by_image(std::size_t slot) const override { return slot == 0 || (!forward_ && slot == 2); }
+  bool writes_by_image(std::size_t slot) const override { return slot == 0; }
+  std::size_t resident_bytes() const override {
+    return own_step_ + size(tiling_.frequencies() * in_channels_ * padded_out_) * sizeof(float);
+  }
+  std::int64_t granule() const override { return tiling_.group; }
+  int prepare_phases() const override { return 1; }
+  int finish_phases() const override { return with_stats() ? 1 : 0; }
+
+  void prepare(const RunArgs& args, int, int part) override {
+    transform_filters(args, part);
+    if (with_stats()) moments(args, part).reset();
+  }
+  void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) override {
+    if (tiling_.bands == 1) {
+      for (std::int64_t first = begin; first < end; first += tiling_.group)
+        convolve(args, part, {first, std::min(first + tiling_.group, end), 0, tiling_.tile_rows});
+      return;
+    }
+    for (std::int64_t unit = begin * tiling_.bands; unit < end * tiling_.bands; ++unit)
+      convolve(args, part, tiling_.unit(unit));
+  }
+  void finish(const RunArgs& args, int, int part) override {
+    write_stats(at<void>(args.workspace, own_ + moments_), own_step_, parts_, shape_.k,
+                share(shape_.k, part, parts_), output(args, 1));
   }
 
  private:
+  bool with_stats() const { return forward_ && attrs_.stats; }
+  std::byte* own(const RunArgs& args, int part) const {
+    return at<std::byte>(args.workspace, own_ + own_step_ * size(part));
+  }
+  Moments moments(const RunArgs& args, int part) const {
+    return Moments(own(args, part) + moments_, with_stats() ? shape_.k : 0);
+  }
+
   /// For this part's input channels: taps -> panels of output channels -> frequencies of such panels.
   void transform_filters(const RunArgs& args, int part) const {
     const Range range = share(in_channels_, part, parts_);
@@ -229,26 +267,17 @@ class WinogradConv final : public Executable {
     }
   }
 
-  void convolve(const RunArgs& args, int part) const {
-    std::byte* own = at<std::byte>(args.workspace, own_ + own_step_ * size(part));
-    const bool stats = forward_ && attrs_.stats;
-    Moments moments(own + moments_, stats ? shape_.k : 0);
-    if (stats) moments.reset();
-    const Range units = share(tiling_.units, part, parts_);
-    for (std::int64_t unit = units.begin; unit < units.end; ++unit)
-      convolve_unit(args, unit, own, stats ? &moments : nullptr);
-  }
-
-  void convolve_unit(const RunArgs& args, std::int64_t index, std::byte* own, Moments* moments) const {
-    const Tiling::Unit unit = tiling_.unit(index);
+  void convolve(const RunArgs& args, int part, const Tiling::Unit& unit) const {
+    std::byte* const own_memory = own(args, part);
+    Moments of_part = moments(args, part);
     const std::int64_t image_tiles = std::int64_t{unit.end - unit.begin} * tiling_.tile_cols;
     const std::int64_t tiles = image_tiles * (unit.last_image - unit.first_image);
-    float* transformed = at<float>(own, transformed_);
+    float* transformed = at<float>(own_memory, transformed_);
     for (std::int64_t image = unit.first_image; image < unit.last_image; ++image)
-      scatter(args, unit, image, own, tiles,
+      scatter(args, unit, image, own_memory, tiles,
               transformed + (image - unit.first_image) * image_tiles * padded_in_);
 
-    float* products = at<float>(own, products_);
+    float* products = at<float>(own_memory, products_);
     ProductRows a;
     a.cols = static_cast<int>(tiles);
     a.x_pixel = padded_in_;
@@ -265,7 +294,7 @@ class WinogradConv final : public Executable {
 
     for (std::int64_t image = unit.first_image; image < unit.last_image; ++image)
       gather(args, unit, image, tiles, products + (image - unit.first_image) * image_tiles * padded_out_,
-             moments);
+             with_stats() ? &of_part : nullptr);
   }
 
   /// The patches of one image of a unit -> `out`, of the unit's `tiles`.

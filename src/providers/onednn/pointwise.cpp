@@ -11,12 +11,13 @@ constexpr std::int64_t kGrain = 256;
 
 enum class Pointwise { relu_forward, relu_backward, add };
 
-class PointwiseRun final : public Executable {
+class PointwiseRun final : public ImageExecutable {
  public:
   PointwiseRun(const OpDesc& desc, int parts)
       : kernels_(kernels()),
         parts_(parts),
         elements_(desc.inputs[0].elements()),
+        images_(desc.inputs[0].shape[0]),
         relu_(desc.op.kind == OpKind::add && desc.as<AddAttrs>().relu),
         function_(desc.op.kind == OpKind::add               ? kernels_.add
                   : desc.op.direction == Direction::forward ? kernels_.relu
@@ -24,17 +25,27 @@ class PointwiseRun final : public Executable {
         binary_(desc.inputs.size() > 1) {}
 
   void run(const RunArgs& args) override {
-    parallel(parts_, [&](int part) {
-      const Range range = share(elements_, kGrain, part, parts_);
-      function_({input(args, 0) + range.begin, binary_ ? input(args, 1) + range.begin : nullptr,
-                 output(args, 0) + range.begin, range.size(), relu_});
-    });
+    parallel(parts_, [&](int part) { map(args, share(elements_, kGrain, part, parts_)); });
+  }
+
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return images_; }
+  bool reads_by_image(std::size_t) const override { return true; }
+  bool writes_by_image(std::size_t) const override { return true; }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    const std::int64_t image = elements_ / images_;
+    map(args, {begin * image, end * image});
   }
 
  private:
+  void map(const RunArgs& args, Range range) const {
+    function_({input(args, 0) + range.begin, binary_ ? input(args, 1) + range.begin : nullptr,
+               output(args, 0) + range.begin, range.size(), relu_});
+  }
+
   const Kernels& kernels_;
   int parts_;
-  std::int64_t elements_;
+  std::int64_t elements_, images_;
   bool relu_;
   void (*function_)(const Elementwise&);
   bool binary_;

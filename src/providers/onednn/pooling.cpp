@@ -20,7 +20,7 @@ void cover(int in, int out, int size, int stride, int pad, std::vector<std::int3
   }
 }
 
-class MaxPoolForward final : public Executable {
+class MaxPoolForward final : public ImageExecutable {
  public:
   MaxPoolForward(const OpDesc& desc, int parts)
       : kernels_(kernels()),
@@ -30,27 +30,38 @@ class MaxPoolForward final : public Executable {
 
   void run(const RunArgs& args) override {
     parallel(parts_, [&](int part) {
-      MaxPool a;
-      a.pooling = plan_.geometry();
-      plan_.for_output_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
-        a.begin = begin;
-        a.end = end;
-        a.x = input(args, 0) + image * plan_.input_image();
-        a.y = output(args, 0) + image * plan_.output_image();
-        if (argmax_) a.argmax = output<std::uint8_t>(args, 1) + image * plan_.output_image();
-        kernels_.max_pool(a);
-      });
+      plan_.for_output_rows(part, parts_,
+                            [&](std::int64_t image, int begin, int end) { pool(args, image, begin, end); });
     });
   }
 
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return plan_.images(); }
+  bool reads_by_image(std::size_t) const override { return true; }
+  bool writes_by_image(std::size_t) const override { return true; }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    for (std::int64_t image = begin; image < end; ++image) pool(args, image, 0, plan_.geometry().p);
+  }
+
  private:
+  void pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
+    MaxPool a;
+    a.pooling = plan_.geometry();
+    a.begin = begin;
+    a.end = end;
+    a.x = input(args, 0) + image * plan_.input_image();
+    a.y = output(args, 0) + image * plan_.output_image();
+    if (argmax_) a.argmax = output<std::uint8_t>(args, 1) + image * plan_.output_image();
+    kernels_.max_pool(a);
+  }
+
   const Kernels& kernels_;
   int parts_;
   bool argmax_;
   PoolingPlan plan_;
 };
 
-class MaxPoolBackwardRun final : public Executable {
+class MaxPoolBackwardRun final : public ImageExecutable {
  public:
   MaxPoolBackwardRun(const OpDesc& desc, int parts)
       : kernels_(kernels()),
@@ -60,22 +71,33 @@ class MaxPoolBackwardRun final : public Executable {
 
   void run(const RunArgs& args) override {
     parallel(parts_, [&](int part) {
-      MaxPoolBackward a;
-      a.pooling = plan_.geometry();
-      plan_.for_input_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
-        const std::int64_t out = image * plan_.output_image();
-        a.begin = begin;
-        a.end = end;
-        a.dy = input(args, 0) + out;
-        a.argmax = input<std::uint8_t>(args, 1) + out;
-        if (mask_) a.y = input(args, 2) + out;
-        a.dx = output(args, 0) + image * plan_.input_image();
-        kernels_.max_pool_backward(a);
-      });
+      plan_.for_input_rows(part, parts_,
+                           [&](std::int64_t image, int begin, int end) { route(args, image, begin, end); });
     });
   }
 
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return plan_.images(); }
+  bool reads_by_image(std::size_t) const override { return true; }
+  bool writes_by_image(std::size_t) const override { return true; }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    for (std::int64_t image = begin; image < end; ++image) route(args, image, 0, plan_.geometry().h);
+  }
+
  private:
+  void route(const RunArgs& args, std::int64_t image, int begin, int end) const {
+    const std::int64_t out = image * plan_.output_image();
+    MaxPoolBackward a;
+    a.pooling = plan_.geometry();
+    a.begin = begin;
+    a.end = end;
+    a.dy = input(args, 0) + out;
+    a.argmax = input<std::uint8_t>(args, 1) + out;
+    if (mask_) a.y = input(args, 2) + out;
+    a.dx = output(args, 0) + image * plan_.input_image();
+    kernels_.max_pool_backward(a);
+  }
+
   const Kernels& kernels_;
   int parts_;
   bool mask_;
@@ -133,7 +155,7 @@ class AveragePoolBackwardRun final : public Executable {
   PoolingPlan plan_;
 };
 
-class GlobalPoolRun final : public Executable {
+class GlobalPoolRun final : public ImageExecutable {
  public:
   GlobalPoolRun(const OpDesc& desc, int parts)
       : kernels_(kernels()),
@@ -149,15 +171,23 @@ class GlobalPoolRun final : public Executable {
   void run(const RunArgs& args) override {
     parallel(parts_, [&](int part) {
       const Range images = share(images_, part, parts_);
-      for (std::int64_t n = images.begin; n < images.end; ++n) {
-        const std::int64_t image = n * rows_ * channels_, row = n * channels_;
-        if (forward_)
-          kernels_.global_pool({rows_, channels_, input(args, 0) + image, nullptr, output(args, 0) + row});
-        else
-          kernels_.global_pool_backward({rows_, channels_, input(args, 0) + row,
-                                         mask_ ? input(args, 1) + image : nullptr, output(args, 0) + image});
-      }
+      run_images(args, part, images.begin, images.end);
     });
+  }
+
+  int parts() const override { return parts_; }
+  std::int64_t images() const override { return images_; }
+  bool reads_by_image(std::size_t) const override { return true; }
+  bool writes_by_image(std::size_t) const override { return true; }
+  void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
+    for (std::int64_t n = begin; n < end; ++n) {
+      const std::int64_t image = n * rows_ * channels_, row = n * channels_;
+      if (forward_)
+        kernels_.global_pool({rows_, channels_, input(args, 0) + image, nullptr, output(args, 0) + row});
+      else
+        kernels_.global_pool_backward({rows_, channels_, input(args, 0) + row,
+                                       mask_ ? input(args, 1) + image : nullptr, output(args, 0) + image});
+    }
   }
 
  private:

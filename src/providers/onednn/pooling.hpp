@@ -17,6 +17,7 @@ class PoolingPlan {
 
   /// Points into this object.
   Pooling geometry() const noexcept;
+  std::int64_t images() const noexcept { return images_; }
   std::int64_t input_image() const noexcept {
     return std::int64_t{pooling_.h} * pooling_.w * pooling_.channels;
   }

@@ -6,6 +6,13 @@
 
 namespace quern::onednn {
 
+void run_team(int parts, int phases, const std::function<void(int part, int phase)>& phase) {
+  detail::run_job({[](const void* context, int part, int index) {
+                     (*static_cast<const std::function<void(int, int)>*>(context))(part, index);
+                   },
+                   &phase, parts, phases});
+}
+
 Refusal common_refusal(const OpDesc& desc) {
   if (desc.precision != Precision::fp32)
     return fmt::format("computes in fp32 only, not {}", to_string(desc.precision));

@@ -46,6 +46,16 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexc
   return (value + multiple - 1) / multiple * multiple;
 }
 
+/// The provider's threads, for chains.
+void run_team(int parts, int phases, const std::function<void(int part, int phase)>& phase);
+
+/// An executable that can be a link of a chain.
+class ImageExecutable : public Executable, public ImageWise {
+ public:
+  ImageWise* image_wise() override { return this; }
+  Team team() const override { return run_team; }
+};
+
 /// Full precision and operands whose extents fit in 32 bits: what every implementation here needs.
 Refusal common_refusal(const OpDesc& desc);
 
