@@ -22,8 +22,8 @@ inline Registry reference_registry() {
 class Harness {
  public:
   Harness(const ModelSpec& spec, GraphOptions options, const Registry& registry,
-          const PlanOptions& plan_options = {}, std::uint64_t seed = 7)
-      : spec_(spec), layout_(weight_layout(spec)), device_(open_device("cpu", 1)) {
+          const PlanOptions& plan_options = {}, std::uint64_t seed = 7, int threads = 1)
+      : spec_(spec), layout_(weight_layout(spec)), device_(open_device("cpu", threads)) {
     options.dataset_images = kImages;
     options.order_length = kImages;
     const auto pixels = static_cast<std::size_t>(kImages * spec.height * spec.width * spec.channels);

@@ -1,37 +1,49 @@
-/// Chains: which nodes of the shipped models they take, and that nothing but time depends on them.
+/// Chains (graph/chain.hpp): which nodes of the shipped models they take, and that nothing but time depends
+/// on them.
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "quern/error.hpp"
-#include "tests/graph_fuzz/graph_run.hpp"
+#include <cstring>
+
+#include "tests/graph/harness.hpp"
 
 namespace quern {
 namespace {
 
-using test::GraphRun;
-using test::NamedTensor;
-using test::Snapshot;
-using test::Way;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::StartsWith;
 
-Executor executor_of(const ModelSpec& model, bool training, Device& device, const Registry& registry,
-                     const ChainOptions& chains = {}) {
+Registry cpu_registry() {
+  Registry registry;
+  add_onednn(registry);
+  add_reference(registry);
+  return registry;
+}
+
+PlanOptions with(const ChainOptions& chains) {
+  PlanOptions options;
+  options.chains = chains;
+  return options;
+}
+
+GraphOptions graph_options(const ModelSpec& model, bool training) {
   GraphOptions options;
   options.training = training;
   options.batch = model.recipe.batch_size;
-  PlanOptions plan;
-  plan.chains = chains;
-  return {make_plan(build_graph(model, options), registry, device.info(), plan), device};
+  return options;
 }
 
 /// "conv1.forward, pool1.forward"
 std::vector<std::string> chains_of(const ModelSpec& model, bool training, int threads,
                                    const ChainOptions& chains = {}) {
-  const Registry registry = Registry::with_all_providers();
+  const Registry registry = cpu_registry();
   const auto device = open_device("cpu", threads);
-  const Executor executor = executor_of(model, training, *device, registry, chains);
+  const Executor executor(
+      make_plan(build_graph(model, graph_options(model, training)), registry, device->info(), with(chains)),
+      *device);
   const Plan& plan = executor.plan();
   std::vector<std::string> list;
   for (const ChainInfo& chain : executor.chains()) {
@@ -56,10 +68,10 @@ TEST(Chains, TakeTheLargeValuesOfTheShippedModels) {
 }
 
 TEST(Chains, EvaluationNeedsNoValueAfterwards) {
-  // One large convolution a chain: how many fit depends on the machine's cache.
+  // How far the first one reaches depends on the machine's cache.
   const std::vector<std::string> chains = chains_of(load_model_spec("seed-bn"), false, 1);
   ASSERT_FALSE(chains.empty());
-  EXPECT_THAT(chains[0], testing::StartsWith("conv1.forward, bn1.inference"));
+  EXPECT_THAT(chains[0], StartsWith("conv1.forward, bn1.inference"));
 }
 
 TEST(Chains, AreNoneWhereImagesCannotBeDealtOutOrNobodyWantsThem) {
@@ -67,8 +79,9 @@ TEST(Chains, AreNoneWhereImagesCannotBeDealtOutOrNobodyWantsThem) {
   EXPECT_THAT(chains_of(load_model_spec("seed"), true, 2, {false}), IsEmpty());
 }
 
-/// A small net whose images are cut: convolutions of every CPU implementation, pools, a residual block.
-const char* const kNet = R"({"name": "cut", "input": {"shape": [12, 12, 1]}, "layers": [
+/// What every kind of node that can be chained does: convolutions of several implementations, pools, a
+/// residual block.
+constexpr const char* kNet = R"({"name": "net", "input": {"shape": [12, 12, 1]}, "layers": [
   {"name": "c1", "op": "conv2d", "filters": 16, "kernel": 3, "padding": "same"}, {"name": "r1", "op": "relu"},
   {"name": "p1", "op": "maxpool2d", "kernel": 2},
   {"name": "c2", "op": "conv2d", "filters": 32, "kernel": 3, "padding": "same"}, {"name": "r2", "op": "relu"},
@@ -81,29 +94,42 @@ const char* const kNet = R"({"name": "cut", "input": {"shape": [12, 12, 1]}, "la
   {"name": "out", "op": "dense", "units": 10}],
   "recipe": {"batch_size": 12, "optimizer": "momentum"}})";
 
-std::vector<Snapshot> history(const test::RandomModel& model, const ChainOptions& chains, int threads) {
-  const Registry registry = Registry::with_all_providers();
-  const auto device = open_device("cpu", threads);
-  const Way way{"onednn", "", true, true, true, chains};
-  GraphRun run(model, way, registry, *device);
-  std::vector<Snapshot> list{run.evaluate()};
-  for (std::uint32_t step = 0; step < 3; ++step) list.push_back(run.step(step));
-  return list;
+/// Everything that is left after a walk for evaluation and three steps of training, each bit of it.
+std::vector<std::vector<float>> outcome(const ModelSpec& model, const ChainOptions& chains, int threads) {
+  const Registry registry = cpu_registry();
+  std::vector<std::vector<float>> all;
+  const auto keep = [&](std::span<const float> values) { all.emplace_back(values.begin(), values.end()); };
+  const auto keep_outputs = [&](test::Harness& run) {
+    for (const char* name : {names::kLogits, names::kLoss}) {
+      const Graph& graph = run.plan().graph;
+      const ValueId value = graph.find(name);
+      keep({static_cast<const float*>(run.executor().address(value)),
+            static_cast<std::size_t>(graph.value(value).desc.elements())});
+    }
+  };
+  test::Harness evaluation(model, graph_options(model, false), registry, with(chains), 7, threads);
+  evaluation.run();
+  keep_outputs(evaluation);
+  test::Harness training(model, graph_options(model, true), registry, with(chains), 7, threads);
+  for (std::uint32_t step = 0; step < 3; ++step) {
+    training.run(step);
+    keep_outputs(training);
+  }
+  for (const char* name : {names::kWeights, names::kGradients, names::kSlot1}) keep(training.floats(name));
+  return all;
 }
 
 TEST(Chains, ChangeNoBitWhereverTheCutsAre) {
-  const test::RandomModel model{5, kNet, parse_model_spec(kNet, "test")};
-  EXPECT_GE(chains_of(model.spec, true, 1).size(), 3u);
+  const ModelSpec model = parse_model_spec(kNet, "test");
+  EXPECT_GE(chains_of(model, true, 1).size(), 3u);
   for (const int threads : {1, 2, 3}) {
-    const std::vector<Snapshot> whole = history(model, {false}, threads);
+    const auto whole = outcome(model, {false}, threads);
     for (const std::int64_t images : {0, 1, 2, 3, 5, 100}) {
-      const std::vector<Snapshot> cut = history(model, {true, images}, threads);
-      for (std::size_t s = 0; s < whole.size(); ++s)
-        for (std::size_t t = 0; t < whole[s].size(); ++t) {
-          const NamedTensor &a = whole[s][t], &b = cut[s][t];
-          ASSERT_EQ(std::memcmp(a.values.data(), b.values.data(), a.values.size() * sizeof(float)), 0)
-              << a.name << ", step " << s << ", " << images << " images at a time on " << threads;
-        }
+      const auto cut = outcome(model, {true, images}, threads);
+      ASSERT_EQ(cut.size(), whole.size());
+      for (std::size_t i = 0; i < whole.size(); ++i)
+        EXPECT_EQ(std::memcmp(whole[i].data(), cut[i].data(), whole[i].size() * sizeof(float)), 0)
+            << "tensor " << i << ", " << images << " images at a time on " << threads;
     }
   }
 }
