@@ -74,11 +74,6 @@ struct Transform {
   bool mirrored;
 };
 
-// An integer below `limit` out of 32 random bits.
-__device__ __forceinline__ int whole_below(int limit, std::uint32_t bits) {
-  return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
-}
-
 // The inverse of factor * rotation * shear: numbers 0 to 4 of the sample's Philox stream, one of its third
 // and two of its fourth.
 __device__ __forceinline__ Transform draw_transform(const InputBatchArgs& args, int sample) {
@@ -95,7 +90,7 @@ __device__ __forceinline__ Transform draw_transform(const InputBatchArgs& args, 
     const auto cut = [&](unsigned number) {
       const std::uint32_t bits = philox_u32(args.step->seed, RandomPurpose::augment, 3, args.step->step,
                                             2 * static_cast<std::uint64_t>(sample) + number);
-      return static_cast<float>(whole_below(2 * args.crop + 1, bits) - args.crop);
+      return static_cast<float>(below_from_u32(bits, 2 * args.crop + 1) - args.crop);
     };
     t.shift_h += cut(0);
     t.shift_w += cut(1);
@@ -127,7 +122,7 @@ __device__ __forceinline__ Square draw_square(const InputBatchArgs& args, int sa
   const auto below = [&](unsigned number, int limit) {
     const std::uint32_t bits = philox_u32(args.step->seed, RandomPurpose::augment, 0, args.step->step,
                                           8 * static_cast<std::uint64_t>(sample) + number);
-    return whole_below(limit, bits);
+    return below_from_u32(bits, limit);
   };
   Square square;
   square.side = below(5, args.erase + 1);

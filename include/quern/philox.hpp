@@ -73,4 +73,9 @@ QUERN_HOST_DEVICE inline float uniform_from_u32(std::uint32_t bits) {
   return static_cast<float>(bits >> 8) * (1.0f / 16777216.0f);
 }
 
+/// Uniform in the integers [0, limit), from the same 24 bits and as equal on every device.
+QUERN_HOST_DEVICE inline int below_from_u32(std::uint32_t bits, int limit) {
+  return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
+}
+
 }  // namespace quern

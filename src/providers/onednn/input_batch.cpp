@@ -14,11 +14,6 @@ namespace quern::onednn {
 
 namespace {
 
-/// An integer below `limit` out of 32 random bits.
-int whole_below(int limit, std::uint32_t bits) {
-  return static_cast<int>((static_cast<std::uint64_t>(limit) * (bits >> 8)) >> 24);
-}
-
 /// Where the output pixel (h, w) of one sample is read: an affine map of (h, w). See Augment in quern/op.hpp.
 struct AffineMap {
   double h0, h_by_h, h_by_w;
@@ -35,7 +30,7 @@ struct AffineMap {
     const auto cut = [&](unsigned number) {
       const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 3, step.step,
                                             2 * static_cast<std::uint64_t>(sample) + number);
-      return whole_below(2 * augment.crop + 1, bits) - augment.crop;
+      return below_from_u32(bits, 2 * augment.crop + 1) - augment.crop;
     };
     const double shift_h = draw(0, augment.shift) + cut(0), shift_w = draw(1, augment.shift) + cut(1);
     const double angle = draw(2, augment.rotate) * kRadians;
@@ -106,7 +101,7 @@ struct ErasedSquare {
     const auto below = [&](unsigned number, int limit) {
       const std::uint32_t bits = philox_u32(step.seed, RandomPurpose::augment, 0, step.step,
                                             8 * static_cast<std::uint64_t>(sample) + number);
-      return whole_below(limit, bits);
+      return below_from_u32(bits, limit);
     };
     const int side = below(5, augment.erase + 1);
     const int first_row = below(6, height) - side / 2, first_column = below(7, width) - side / 2;
