@@ -52,9 +52,9 @@ struct ReplayCounts {
 
 /// Nodes that run() takes a few images at a time through all of them (see graph/chain.hpp).
 struct ChainInfo {
-  std::size_t first = 0, size = 0;  ///< nodes of the plan
-  std::int64_t images = 0;          ///< at a time
-  std::size_t bytes_kept = 0;       ///< of values that never leave the cache
+  std::vector<std::string> nodes;  ///< names
+  std::int64_t images = 0;         ///< at a time
+  std::size_t bytes_kept = 0;      ///< of values that never leave the cache
 };
 
 class Executor {

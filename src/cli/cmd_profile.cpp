@@ -54,7 +54,7 @@ class ProfileRun {
     std::int64_t walked = 0;
     trainer.watch(1, [&](Executor& executor, std::int64_t step) {
       const bool tail = step % trainer.steps_per_epoch() >= whole_batches;
-      if (walked == 0) note_chains(executor);
+      if (walked == 0) chains_ = executor.chains();
       if (tail || walked++ < flags_.warmup) return executor.run();
       (walked - flags_.warmup) % 2 == 0 ? profiler_.walk(executor) : profiler_.walk_whole(executor);
     });
@@ -76,21 +76,6 @@ class ProfileRun {
   std::string title() {
     return fmt::format("quern {} on {}, batch {}", session_.spec().name, session_.device().info().name,
                        session_.spec().recipe.batch_size);
-  }
-
-  /// Nodes that whole steps run together, which node by node they do not.
-  struct NamedChain {
-    std::vector<std::string> nodes;
-    ChainInfo info;
-  };
-  void note_chains(const Executor& executor) {
-    const Plan& plan = executor.plan();
-    for (const ChainInfo& info : executor.chains()) {
-      NamedChain chain{{}, info};
-      for (std::size_t i = info.first; i < info.first + info.size; ++i)
-        chain.nodes.push_back(plan.graph.nodes[static_cast<std::size_t>(plan.nodes[i].node)].name);
-      chains_.push_back(std::move(chain));
-    }
   }
 
   double total() const {
@@ -125,10 +110,10 @@ class ProfileRun {
         "steps)\n",
         median(profiler_.whole()) * 1e6, profiler_.whole().size(), spread(profiler_.whole()) * 100, sum * 1e6,
         flags_.steps);
-    for (const NamedChain& chain : chains_)
+    for (const ChainInfo& chain : chains_)
       out += fmt::format(
           "whole steps run {} together, {} images at a time: {:.1f} MB that never leave the cache\n",
-          fmt::join(chain.nodes, ", "), chain.info.images, static_cast<double>(chain.info.bytes_kept) / 1e6);
+          fmt::join(chain.nodes, ", "), chain.images, static_cast<double>(chain.bytes_kept) / 1e6);
     if (flags_.trace) out += fmt::format("trace in {}: open it at ui.perfetto.dev\n", *flags_.trace);
     return out;
   }
@@ -140,9 +125,8 @@ class ProfileRun {
   nlohmann::json json() {
     const double sum = total();
     nlohmann::json chains = nlohmann::json::array();
-    for (const NamedChain& chain : chains_)
-      chains.push_back(
-          {{"nodes", chain.nodes}, {"images", chain.info.images}, {"bytes_kept", chain.info.bytes_kept}});
+    for (const ChainInfo& chain : chains_)
+      chains.push_back({{"nodes", chain.nodes}, {"images", chain.images}, {"bytes_kept", chain.bytes_kept}});
     nlohmann::json nodes = nlohmann::json::array();
     for (const NodeProfile& node : profiler_.nodes()) {
       const double seconds = median(node.seconds);
@@ -179,7 +163,7 @@ class ProfileRun {
   Session session_;
   Profiler profiler_;
   std::optional<Roofline> roofline_;
-  std::vector<NamedChain> chains_;
+  std::vector<ChainInfo> chains_;  // of whole steps; node by node there are none
 };
 
 }  // namespace

@@ -55,11 +55,13 @@ class Search {
   }
 
   ChainPlan result() const {
-    std::set<ValueId> kept;
+    std::set<ValueId> kept, by_image;
     for (const auto& link : links_)
-      for (const Operand& operand : link)
+      for (const Operand& operand : link) {
         if (stays_inside(operand.root)) kept.insert(operand.root);
-    return {first_, work_, {kept.begin(), kept.end()}};
+        if (operand.by_image) by_image.insert(operand.root);
+      }
+    return {first_, work_, {kept.begin(), kept.end()}, images_at_a_time(by_image)};
   }
 
  private:
@@ -147,34 +149,26 @@ class Search {
     return true;
   }
 
+  /// So many images that those of all links take a quarter of the cache, beside weights and scratch.
+  std::int64_t images_at_a_time(const std::set<ValueId>& by_image) const {
+    if (plan_.chains.images > 0) return plan_.chains.images;
+    if (work_.empty()) return 1;
+    const std::int64_t images = work_[0]->images();
+    std::int64_t granule = 1;
+    for (const ImageWise* work : work_) granule = std::max(granule, work->granule());
+    std::size_t image_bytes = 1;
+    for (const ValueId root : by_image)
+      image_bytes += plan_.graph.value(root).desc.bytes() / static_cast<std::size_t>(images);
+    const auto fitting = static_cast<std::int64_t>(cache_bytes() / 4 / image_bytes);
+    return std::clamp(fitting / granule * granule, granule, std::max(granule, images));
+  }
+
   const Plan& plan_;
   const std::vector<Life>& lives_;
   std::size_t first_;
   std::vector<ImageWise*> work_;
   std::vector<std::vector<Operand>> links_;
 };
-
-/// So many images that those of all links take a quarter of the cache, beside weights and scratch.
-std::int64_t images_of_a_block(const Plan& plan, const ChainPlan& chain) {
-  if (plan.chains.images > 0) return plan.chains.images;
-  std::set<ValueId> values;
-  std::int64_t granule = 1;
-  for (std::size_t i = 0; i < chain.links.size(); ++i) {
-    const Node& node = node_at(plan, chain.first + i);
-    const ImageWise& work = *chain.links[i];
-    granule = std::max(granule, work.granule());
-    for (std::size_t slot = 0; slot < node.inputs.size(); ++slot)
-      if (work.reads_by_image(slot)) values.insert(plan.graph.root(node.inputs[slot]));
-    for (std::size_t slot = 0; slot < node.outputs.size(); ++slot)
-      if (work.writes_by_image(slot)) values.insert(plan.graph.root(node.outputs[slot]));
-  }
-  const std::int64_t images = chain.links[0]->images();
-  std::size_t image_bytes = 1;
-  for (const ValueId root : values)
-    image_bytes += plan.graph.value(root).desc.bytes() / static_cast<std::size_t>(images);
-  const auto fitting = static_cast<std::int64_t>(cache_bytes() / 4 / image_bytes);
-  return std::clamp(fitting / granule * granule, granule, std::max(granule, images));
-}
 
 }  // namespace
 
@@ -193,9 +187,7 @@ std::vector<ChainPlan> find_chains(const Plan& plan,
 }
 
 Chain::Chain(const Plan& plan, const ChainPlan& chain, std::span<const std::size_t> workspace_bytes)
-    : images_(chain.links[0]->images()),
-      block_(images_of_a_block(plan, chain)),
-      parts_(chain.links[0]->parts()) {
+    : images_(chain.links[0]->images()), block_(chain.images), parts_(chain.links[0]->parts()) {
   for (const ValueId root : chain.kept) {
     const std::size_t bytes = plan.graph.value(root).desc.bytes();
     const std::size_t image_bytes = bytes / static_cast<std::size_t>(images_);

@@ -27,6 +27,7 @@ struct ChainPlan {
   std::size_t first = 0;
   std::vector<ImageWise*> links;
   std::vector<ValueId> kept;
+  std::int64_t images = 1;  ///< at a time
 };
 
 /// The chains of a plan, in order and without overlap, each of two nodes or more. `executables`: of all its

@@ -220,9 +220,13 @@ const ReplayCounts& Executor::replay_counts() const noexcept {
 
 std::vector<ChainInfo> Executor::chains() const {
   std::vector<ChainInfo> list;
-  for (std::size_t i = 0; i < impl_->chain_from.size(); ++i)
-    if (const Chain* chain = impl_->chain_from[i])
-      list.push_back({i, chain->size(), chain->images_at_a_time(), chain->bytes_kept()});
+  for (std::size_t i = 0; i < impl_->chain_from.size(); ++i) {
+    const Chain* chain = impl_->chain_from[i];
+    if (chain == nullptr) continue;
+    std::vector<std::string> nodes;
+    for (std::size_t link = 0; link < chain->size(); ++link) nodes.push_back(impl_->node(i + link).name);
+    list.push_back({std::move(nodes), chain->images_at_a_time(), chain->bytes_kept()});
+  }
   return list;
 }
 
