@@ -31,12 +31,11 @@ struct Rows {
 class BatchNormForward final : public ImageExecutable {
  public:
   BatchNormForward(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         training_(desc.op.direction == Direction::forward),
         attrs_(desc.as<BatchNormAttrs>()),
-        x_(desc.inputs[0].shape),
-        images_(desc.inputs[0].shape[0]) {
+        x_(desc.inputs[0].shape) {
     if (attrs_.pool) pooling_.emplace(desc.inputs[0].shape, desc.outputs[0].shape, attrs_.window);
     Layout layout;
     mean_ = layout.add<float>(size(x_.channels));
@@ -49,20 +48,28 @@ class BatchNormForward final : public ImageExecutable {
     bytes_ = layout.bytes();
   }
 
-  std::size_t workspace_bytes() const override { return bytes_; }
-
-  void run(const RunArgs& args) override {
-    const auto first = [&](int part) { prepare(args, 0, part); };
-    const auto apply = [&](int part) { normalise(args, part); };
-    if (takes_moments())
-      parallel(
-          parts_, first, [&](int part) { prepare(args, 1, part); }, apply);
-    else
-      parallel(parts_, first, apply);
+ private:
+  /// The visitor of rows [begin, end) of an image. (Here, as its type must be known below.)
+  auto normalise_pool(const RunArgs& args) const {
+    return [this, &args](std::int64_t image, int begin, int end) {
+      MaxPool a;
+      a.pooling = pooling_->geometry();
+      a.mean = at<float>(args.workspace, mean_);
+      a.scale = at<float>(args.workspace, scale_);
+      a.beta = at<float>(args.workspace, beta_);
+      a.relu = attrs_.relu;
+      a.begin = begin;
+      a.end = end;
+      a.x = input(args, 0) + image * pooling_->input_image();
+      a.y = output(args, 0) + image * pooling_->output_image();
+      a.argmax = training_ ? output<std::uint8_t>(args, 4) + image * pooling_->output_image() : nullptr;
+      kernels_.max_pool(a);
+    };
   }
 
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return images_; }
+ public:
+  std::size_t workspace_bytes() const override { return bytes_; }
+
   bool reads_by_image(std::size_t slot) const override { return slot == 0 && !takes_moments(); }
   bool writes_by_image(std::size_t slot) const override { return slot == 0 || slot == 4; }
   int prepare_phases() const override { return takes_moments() ? 2 : 1; }
@@ -73,13 +80,19 @@ class BatchNormForward final : public ImageExecutable {
       prepare_constants(args, part);
   }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
-    if (!pooling_) {
-      const std::int64_t rows = x_.rows / images_;
+    const std::int64_t rows = x_.rows / images_;
+    if (pooling_)
+      pooling_->for_output_rows({begin, end}, normalise_pool(args));
+    else
       normalise_rows(args, {begin * rows, end * rows});
-      return;
-    }
-    for (std::int64_t image = begin; image < end; ++image)
-      normalise_pool(args, image, 0, pooling_->geometry().p);
+  }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    if (pooling_)
+      pooling_->for_output_rows(part, parts_, normalise_pool(args));
+    else
+      normalise_rows(args, share(x_.rows, part, parts_));
   }
 
  private:
@@ -134,16 +147,6 @@ class BatchNormForward final : public ImageExecutable {
     }
   }
 
-  void normalise(const RunArgs& args, int part) const {
-    if (!pooling_) {
-      normalise_rows(args, share(x_.rows, part, parts_));
-      return;
-    }
-    pooling_->for_output_rows(part, parts_, [&](std::int64_t image, int begin, int end) {
-      normalise_pool(args, image, begin, end);
-    });
-  }
-
   void normalise_rows(const RunArgs& args, Range rows) const {
     const std::int64_t begin = rows.begin * x_.channels;
     kernels_.normalise({input(args, 0) + begin, output(args, 0) + begin, rows.size(), x_.channels,
@@ -151,27 +154,10 @@ class BatchNormForward final : public ImageExecutable {
                         at<float>(args.workspace, beta_), attrs_.relu});
   }
 
-  void normalise_pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
-    MaxPool a;
-    a.pooling = pooling_->geometry();
-    a.mean = at<float>(args.workspace, mean_);
-    a.scale = at<float>(args.workspace, scale_);
-    a.beta = at<float>(args.workspace, beta_);
-    a.relu = attrs_.relu;
-    a.begin = begin;
-    a.end = end;
-    a.x = input(args, 0) + image * pooling_->input_image();
-    a.y = output(args, 0) + image * pooling_->output_image();
-    a.argmax = training_ ? output<std::uint8_t>(args, 4) + image * pooling_->output_image() : nullptr;
-    kernels_.max_pool(a);
-  }
-
   const Kernels& kernels_;
-  int parts_;
   bool training_;
   BatchNormAttrs attrs_;
   Rows x_;
-  std::int64_t images_;
   std::optional<PoolingPlan> pooling_;
   std::size_t mean_ = 0, scale_ = 0, beta_ = 0, moments_ = 0, moments_step_ = 0, bytes_ = 0;
 };
@@ -181,11 +167,10 @@ class BatchNormForward final : public ImageExecutable {
 class BatchNormBackward final : public ImageExecutable {
  public:
   BatchNormBackward(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[1].shape[0]),
+        kernels_(kernels()),
         attrs_(desc.as<BatchNormAttrs>()),
         x_(desc.inputs[1].shape),
-        images_(desc.inputs[1].shape[0]),
         padded_(round_up(x_.channels, 16)) {
     if (attrs_.pool) pooling_.emplace(desc.inputs[1].shape, desc.inputs[0].shape, attrs_.window);
     Layout layout;
@@ -200,16 +185,23 @@ class BatchNormBackward final : public ImageExecutable {
     bytes_ = layout.bytes();
   }
 
-  std::size_t workspace_bytes() const override { return bytes_; }
-
-  void run(const RunArgs& args) override {
-    parallel(
-        parts_, [&](int part) { reduce(args, part); }, [&](int part) { prepare_constants(args, part); },
-        [&](int part) { apply(args, part); });
+ private:
+  /// The visitor of rows [begin, end) of an image. (Here, as its type must be known below.)
+  auto apply_pool(const RunArgs& args) const {
+    return [this, &args](std::int64_t image, int begin, int end) {
+      NormaliseBackward a = constants(args);
+      const std::int64_t in = image * pooling_->input_image(), out = image * pooling_->output_image();
+      a.dy = input(args, 0) + out;
+      a.x = input(args, 1) + in;
+      a.y = attrs_.relu ? y(args) + out : nullptr;
+      a.dx = output(args, 0) + in;
+      kernels_.normalise_pool_backward({pooling_->geometry(), begin, end, argmax(args) + out, a});
+    };
   }
 
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return images_; }
+ public:
+  std::size_t workspace_bytes() const override { return bytes_; }
+
   bool reads_by_image(std::size_t) const override { return false; }  // the sums read them before
   bool writes_by_image(std::size_t slot) const override { return slot == 0; }
   int prepare_phases() const override { return 2; }
@@ -217,12 +209,19 @@ class BatchNormBackward final : public ImageExecutable {
     phase == 0 ? reduce(args, part) : prepare_constants(args, part);
   }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
-    if (!pooling_) {
-      const std::int64_t rows = x_.rows / images_;
+    const std::int64_t rows = x_.rows / images_;
+    if (pooling_)
+      pooling_->for_input_rows({begin, end}, apply_pool(args));
+    else
       apply_rows(args, {begin * rows, end * rows});
-      return;
-    }
-    for (std::int64_t image = begin; image < end; ++image) apply_pool(args, image, 0, pooling_->geometry().h);
+  }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    if (pooling_)
+      pooling_->for_input_rows(part, parts_, apply_pool(args));
+    else
+      apply_rows(args, share(x_.rows, part, parts_));
   }
 
  private:
@@ -299,15 +298,6 @@ class BatchNormBackward final : public ImageExecutable {
     }
   }
 
-  void apply(const RunArgs& args, int part) const {
-    if (!pooling_) {
-      apply_rows(args, share(x_.rows, part, parts_));
-      return;
-    }
-    pooling_->for_input_rows(
-        part, parts_, [&](std::int64_t image, int begin, int end) { apply_pool(args, image, begin, end); });
-  }
-
   NormaliseBackward constants(const RunArgs& args) const {
     NormaliseBackward a;
     a.channels = x_.channels;
@@ -330,21 +320,10 @@ class BatchNormBackward final : public ImageExecutable {
     kernels_.normalise_backward(a);
   }
 
-  void apply_pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
-    NormaliseBackward a = constants(args);
-    const std::int64_t in = image * pooling_->input_image(), out = image * pooling_->output_image();
-    a.dy = input(args, 0) + out;
-    a.x = input(args, 1) + in;
-    a.y = attrs_.relu ? y(args) + out : nullptr;
-    a.dx = output(args, 0) + in;
-    kernels_.normalise_pool_backward({pooling_->geometry(), begin, end, argmax(args) + out, a});
-  }
-
   const Kernels& kernels_;
-  int parts_;
   BatchNormAttrs attrs_;
   Rows x_;
-  std::int64_t images_, padded_;
+  std::int64_t padded_;
   std::optional<PoolingPlan> pooling_;
   std::size_t scale_ = 0, offset_ = 0, slope_ = 0, own_ = 0, own_step_ = 0, bytes_ = 0;
   std::size_t sums_ = 0, totals_ = 0;  // within a part's own memory

@@ -20,8 +20,8 @@ namespace {
 class DirectConv final : public ImageExecutable {
  public:
   DirectConv(const OpDesc& desc, int threads)
-      : kernels_(kernels()),
-        threads_(threads),
+      : ImageExecutable(threads, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         forward_(desc.op.direction == Direction::forward),
         attrs_(desc.as<Conv2dAttrs>()),
         shape_(ConvShape::of(desc)),
@@ -48,21 +48,6 @@ class DirectConv final : public ImageExecutable {
 
   std::size_t workspace_bytes() const override { return bytes_; }
 
-  void run(const RunArgs& args) override {
-    const auto prepare_part = [&](int part) { prepare(args, 0, part); };
-    const auto work = [&](int part) {
-      for (std::size_t i = 0; i < plans_.size(); ++i)
-        convolve(args, part, i, share(std::int64_t{shape_.n} * plans_[i].bands, part, threads_));
-    };
-    if (!with_stats()) {
-      parallel(threads_, prepare_part, work);
-      return;
-    }
-    parallel(threads_, prepare_part, work, [&](int part) { finish(args, 0, part); });
-  }
-
-  int parts() const override { return threads_; }
-  std::int64_t images() const override { return shape_.n; }
   bool reads_by_image(std::size_t slot) const override { return slot == 0 || (!forward_ && slot == 2); }
   bool writes_by_image(std::size_t slot) const override { return slot == 0; }
   std::size_t resident_bytes() const override { return bytes_; }
@@ -78,8 +63,14 @@ class DirectConv final : public ImageExecutable {
       convolve(args, part, i, {begin * plans_[i].bands, end * plans_[i].bands});
   }
   void finish(const RunArgs& args, int, int part) override {
-    write_stats(at<void>(args.workspace, moments_), moments_step_, threads_, shape_.k,
-                share(shape_.k, part, threads_), output(args, 1));
+    write_stats(at<void>(args.workspace, moments_), moments_step_, parts_, shape_.k,
+                share(shape_.k, part, parts_), output(args, 1));
+  }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    for (std::size_t i = 0; i < plans_.size(); ++i)
+      convolve(args, part, i, share(images_ * plans_[i].bands, part, parts_));
   }
 
  private:
@@ -106,7 +97,7 @@ class DirectConv final : public ImageExecutable {
         std::int64_t{shape_.group_k()} * shape_.r * shape_.s * shape_.group_c();
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       const int taps = plans_[i].n_taps();
-      const Range range = share(taps, part, threads_);
+      const Range range = share(taps, part, parts_);
       for (int g = 0; g < shape_.groups; ++g) {
         const float* w = input(args, 1) + g * group_weights;
         float* out = at<float>(args.workspace, packed_[i]) + g * packed_group_[i];
@@ -181,7 +172,6 @@ class DirectConv final : public ImageExecutable {
   }
 
   const Kernels& kernels_;
-  int threads_;
   bool forward_;
   Conv2dAttrs attrs_;
   ConvShape shape_;
@@ -197,8 +187,8 @@ class DirectConv final : public ImageExecutable {
 class DirectConvWeights final : public ImageExecutable {
  public:
   DirectConvWeights(const OpDesc& desc, int threads)
-      : kernels_(kernels()),
-        threads_(threads),
+      : ImageExecutable(threads, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         bias_(desc.as<Conv2dAttrs>().bias),
         shape_(ConvShape::of(desc)),
         plan_(forward_plan(shape_, threads, true)),
@@ -220,52 +210,38 @@ class DirectConvWeights final : public ImageExecutable {
 
   std::size_t workspace_bytes() const override { return bytes_; }
 
-  void run(const RunArgs& args) override {
-    parallel(
-        threads_,
-        [&](int part) {
-          prepare(args, 0, part);
-          accumulate(args, part, split_images_ ? own_units(part) : Range{0, all_units()});
-        },
-        [&](int part) { reduce(args, part); });
-  }
-
   /// Where the weights are dealt out, every part reads all images.
   ImageWise* image_wise() override { return split_images_ ? this : nullptr; }
-  int parts() const override { return threads_; }
-  std::int64_t images() const override { return shape_.n; }
   bool reads_by_image(std::size_t slot) const override { return slot <= 1; }
   bool writes_by_image(std::size_t) const override { return false; }
   std::size_t resident_bytes() const override { return bytes_; }
-  int prepare_phases() const override { return 1; }
   int finish_phases() const override { return 1; }
 
-  void prepare(const RunArgs& args, int, int part) override {
-    if (bias_) std::fill_n(bias_sums(args, part), bias_step_, 0.0f);
-    if (split_images_ && own_units(part).size() == 0) std::fill_n(sums(args, part), partial_, 0.0f);
-  }
   void run_images(const RunArgs& args, int part, std::int64_t begin, std::int64_t end) override {
     accumulate(args, part, {begin * plan_.bands, end * plan_.bands});
   }
   void finish(const RunArgs& args, int, int part) override { reduce(args, part); }
 
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    accumulate(args, part, split_images_ ? own_units(part) : Range{0, all_units()});
+  }
+
  private:
-  std::int64_t all_units() const { return std::int64_t{shape_.n} * plan_.bands; }
-  Range own_units(int part) const { return share(all_units(), part, threads_); }
-  float* sums(const RunArgs& args, int part) const {
-    return at<float>(args.workspace, partials_) + (split_images_ ? partial_ * part : 0);
-  }
-  float* bias_sums(const RunArgs& args, int part) const {
-    return at<float>(args.workspace, bias_sums_) + bias_step_ * part;
-  }
+  std::int64_t all_units() const { return images_ * plan_.bands; }
+  Range own_units(int part) const { return share(all_units(), part, parts_); }
 
   void accumulate(const RunArgs& args, int part, Range units) const {
     float* scratch = at<float>(args.workspace, scratch_) + scratch_step_ * static_cast<std::size_t>(part);
-    float* to = sums(args, part);
-    float* bias = bias_sums(args, part);
+    float* sums = at<float>(args.workspace, partials_) + (split_images_ ? partial_ * part : 0);
+    float* bias = at<float>(args.workspace, bias_sums_) + bias_step_ * part;
     const Range own = own_units(part);
     const std::int64_t first = split_images_ ? own.begin : 0;
-    const Range taps = split_images_ ? Range{0, plan_.n_taps()} : share(plan_.n_taps(), part, threads_);
+    if (units.begin == first) {  // the part's first call
+      if (bias_) std::fill_n(bias, bias_step_, 0.0f);
+      if (units.size() == 0) std::fill_n(sums, partial_, 0.0f);
+    }
+    const Range taps = split_images_ ? Range{0, plan_.n_taps()} : share(plan_.n_taps(), part, parts_);
     OuterRows a;
     a.cols = plan_.out_cols;
     a.a_row = plan_.x_row();
@@ -286,7 +262,7 @@ class DirectConvWeights final : public ImageExecutable {
       for (int g = 0; g < shape_.groups; ++g) {
         a.a = x + std::ptrdiff_t{g} * plan_.group_channels;
         a.b = dy + std::ptrdiff_t{g} * group_k_;
-        a.out = to + (g * plan_.n_taps() + taps.begin) * padded_k_;
+        a.out = sums + (g * plan_.n_taps() + taps.begin) * padded_k_;
         kernels_.outer_rows(a);
       }
       if (bias_ && unit >= own.begin && unit < own.end)
@@ -299,9 +275,9 @@ class DirectConvWeights final : public ImageExecutable {
     ReduceTransposed a;
     a.in_part = partial_;
     a.in_step = padded_k_;
-    a.parts = split_images_ ? threads_ : 1;
+    a.parts = split_images_ ? parts_ : 1;
     a.n_taps = plan_.n_taps();
-    const Range rows = share(group_k_, kernels_.lanes, part, threads_);
+    const Range rows = share(group_k_, kernels_.lanes, part, parts_);
     a.begin = static_cast<int>(rows.begin);
     a.end = static_cast<int>(rows.end);
     a.out_step = plan_.n_taps();
@@ -311,17 +287,16 @@ class DirectConvWeights final : public ImageExecutable {
       kernels_.reduce_transposed(a);
     }
     if (!bias_) return;
-    const Range channels = share(shape_.k, part, threads_);
+    const Range channels = share(shape_.k, part, parts_);
     for (std::int64_t k = channels.begin; k < channels.end; ++k) {
       float sum = 0;
-      for (int from = 0; from < threads_; ++from)
+      for (int from = 0; from < parts_; ++from)
         sum += at<float>(args.workspace, bias_sums_)[bias_step_ * from + k];
       output(args, 1)[k] = sum;
     }
   }
 
   const Kernels& kernels_;
-  int threads_;
   bool bias_;
   ConvShape shape_;
   GatherPlan plan_;

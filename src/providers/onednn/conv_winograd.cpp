@@ -148,9 +148,9 @@ struct Tiling {
 class WinogradConv final : public ImageExecutable {
  public:
   WinogradConv(const OpDesc& desc, int m, int parts)
-      : kernels_(kernels()),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         transforms_(transforms(kernels_, m)),
-        parts_(parts),
         forward_(desc.op.direction == Direction::forward),
         attrs_(desc.as<Conv2dAttrs>()),
         shape_(ConvShape::of(desc)),
@@ -186,22 +186,6 @@ class WinogradConv final : public ImageExecutable {
 
   std::size_t workspace_bytes() const override { return bytes_; }
 
-  void run(const RunArgs& args) override {
-    const auto prepare_part = [&](int part) { prepare(args, 0, part); };
-    const auto work = [&](int part) {
-      const Range units = share(tiling_.units, part, parts_);
-      for (std::int64_t unit = units.begin; unit < units.end; ++unit)
-        convolve(args, part, tiling_.unit(unit));
-    };
-    if (!with_stats()) {
-      parallel(parts_, prepare_part, work);
-      return;
-    }
-    parallel(parts_, prepare_part, work, [&](int part) { finish(args, 0, part); });
-  }
-
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return shape_.n; }
   bool reads_by_image(std::size_t slot) const override { return slot == 0 || (!forward_ && slot == 2); }
   bool writes_by_image(std::size_t slot) const override { return slot == 0; }
   std::size_t resident_bytes() const override {
@@ -221,15 +205,23 @@ class WinogradConv final : public ImageExecutable {
         convolve(args, part, {first, std::min(first + tiling_.group, end), 0, tiling_.tile_rows});
       return;
     }
-    for (std::int64_t unit = begin * tiling_.bands; unit < end * tiling_.bands; ++unit)
-      convolve(args, part, tiling_.unit(unit));
+    convolve_units(args, part, {begin * tiling_.bands, end * tiling_.bands});
   }
   void finish(const RunArgs& args, int, int part) override {
     write_stats(at<void>(args.workspace, own_ + moments_), own_step_, parts_, shape_.k,
                 share(shape_.k, part, parts_), output(args, 1));
   }
 
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    convolve_units(args, part, share(tiling_.units, part, parts_));
+  }
+
  private:
+  void convolve_units(const RunArgs& args, int part, Range units) const {
+    for (std::int64_t unit = units.begin; unit < units.end; ++unit) convolve(args, part, tiling_.unit(unit));
+  }
+
   bool with_stats() const { return forward_ && attrs_.stats; }
   std::byte* own(const RunArgs& args, int part) const {
     return at<std::byte>(args.workspace, own_ + own_step_ * size(part));
@@ -343,7 +335,6 @@ class WinogradConv final : public ImageExecutable {
 
   const Kernels& kernels_;
   const WinogradTransforms& transforms_;
-  int parts_;
   bool forward_;
   Conv2dAttrs attrs_;
   ConvShape shape_;

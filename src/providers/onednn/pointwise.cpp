@@ -14,27 +14,25 @@ enum class Pointwise { relu_forward, relu_backward, add };
 class PointwiseRun final : public ImageExecutable {
  public:
   PointwiseRun(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         elements_(desc.inputs[0].elements()),
-        images_(desc.inputs[0].shape[0]),
         relu_(desc.op.kind == OpKind::add && desc.as<AddAttrs>().relu),
         function_(desc.op.kind == OpKind::add               ? kernels_.add
                   : desc.op.direction == Direction::forward ? kernels_.relu
                                                             : kernels_.relu_backward),
         binary_(desc.inputs.size() > 1) {}
 
-  void run(const RunArgs& args) override {
-    parallel(parts_, [&](int part) { map(args, share(elements_, kGrain, part, parts_)); });
-  }
-
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return images_; }
   bool reads_by_image(std::size_t) const override { return true; }
   bool writes_by_image(std::size_t) const override { return true; }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
     const std::int64_t image = elements_ / images_;
     map(args, {begin * image, end * image});
+  }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override {
+    map(args, share(elements_, kGrain, part, parts_));
   }
 
  private:
@@ -44,8 +42,7 @@ class PointwiseRun final : public ImageExecutable {
   }
 
   const Kernels& kernels_;
-  int parts_;
-  std::int64_t elements_, images_;
+  std::int64_t elements_;
   bool relu_;
   void (*function_)(const Elementwise&);
   bool binary_;

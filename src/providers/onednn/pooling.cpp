@@ -23,40 +23,38 @@ void cover(int in, int out, int size, int stride, int pad, std::vector<std::int3
 class MaxPoolForward final : public ImageExecutable {
  public:
   MaxPoolForward(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         argmax_(desc.as<Pool2dAttrs>().save_argmax),
         plan_(desc.inputs[0].shape, desc.outputs[0].shape, desc.as<Pool2dAttrs>().window) {}
 
-  void run(const RunArgs& args) override {
-    parallel(parts_, [&](int part) {
-      plan_.for_output_rows(part, parts_,
-                            [&](std::int64_t image, int begin, int end) { pool(args, image, begin, end); });
-    });
+ private:
+  /// The visitor of rows [begin, end) of an image. (Here, as its type must be known below.)
+  auto pool(const RunArgs& args) const {
+    return [this, &args](std::int64_t image, int begin, int end) {
+      MaxPool a;
+      a.pooling = plan_.geometry();
+      a.begin = begin;
+      a.end = end;
+      a.x = input(args, 0) + image * plan_.input_image();
+      a.y = output(args, 0) + image * plan_.output_image();
+      if (argmax_) a.argmax = output<std::uint8_t>(args, 1) + image * plan_.output_image();
+      kernels_.max_pool(a);
+    };
   }
 
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return plan_.images(); }
+ public:
   bool reads_by_image(std::size_t) const override { return true; }
   bool writes_by_image(std::size_t) const override { return true; }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
-    for (std::int64_t image = begin; image < end; ++image) pool(args, image, 0, plan_.geometry().p);
+    plan_.for_output_rows({begin, end}, pool(args));
   }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override { plan_.for_output_rows(part, parts_, pool(args)); }
 
  private:
-  void pool(const RunArgs& args, std::int64_t image, int begin, int end) const {
-    MaxPool a;
-    a.pooling = plan_.geometry();
-    a.begin = begin;
-    a.end = end;
-    a.x = input(args, 0) + image * plan_.input_image();
-    a.y = output(args, 0) + image * plan_.output_image();
-    if (argmax_) a.argmax = output<std::uint8_t>(args, 1) + image * plan_.output_image();
-    kernels_.max_pool(a);
-  }
-
   const Kernels& kernels_;
-  int parts_;
   bool argmax_;
   PoolingPlan plan_;
 };
@@ -64,42 +62,40 @@ class MaxPoolForward final : public ImageExecutable {
 class MaxPoolBackwardRun final : public ImageExecutable {
  public:
   MaxPoolBackwardRun(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         mask_(desc.as<Pool2dAttrs>().mask),
         plan_(desc.outputs[0].shape, desc.inputs[0].shape, desc.as<Pool2dAttrs>().window) {}
 
-  void run(const RunArgs& args) override {
-    parallel(parts_, [&](int part) {
-      plan_.for_input_rows(part, parts_,
-                           [&](std::int64_t image, int begin, int end) { route(args, image, begin, end); });
-    });
+ private:
+  /// The visitor of rows [begin, end) of an image. (Here, as its type must be known below.)
+  auto route(const RunArgs& args) const {
+    return [this, &args](std::int64_t image, int begin, int end) {
+      const std::int64_t out = image * plan_.output_image();
+      MaxPoolBackward a;
+      a.pooling = plan_.geometry();
+      a.begin = begin;
+      a.end = end;
+      a.dy = input(args, 0) + out;
+      a.argmax = input<std::uint8_t>(args, 1) + out;
+      if (mask_) a.y = input(args, 2) + out;
+      a.dx = output(args, 0) + image * plan_.input_image();
+      kernels_.max_pool_backward(a);
+    };
   }
 
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return plan_.images(); }
+ public:
   bool reads_by_image(std::size_t) const override { return true; }
   bool writes_by_image(std::size_t) const override { return true; }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
-    for (std::int64_t image = begin; image < end; ++image) route(args, image, 0, plan_.geometry().h);
+    plan_.for_input_rows({begin, end}, route(args));
   }
+
+ protected:
+  void run_share(const RunArgs& args, int part) override { plan_.for_input_rows(part, parts_, route(args)); }
 
  private:
-  void route(const RunArgs& args, std::int64_t image, int begin, int end) const {
-    const std::int64_t out = image * plan_.output_image();
-    MaxPoolBackward a;
-    a.pooling = plan_.geometry();
-    a.begin = begin;
-    a.end = end;
-    a.dy = input(args, 0) + out;
-    a.argmax = input<std::uint8_t>(args, 1) + out;
-    if (mask_) a.y = input(args, 2) + out;
-    a.dx = output(args, 0) + image * plan_.input_image();
-    kernels_.max_pool_backward(a);
-  }
-
   const Kernels& kernels_;
-  int parts_;
   bool mask_;
   PoolingPlan plan_;
 };
@@ -158,25 +154,15 @@ class AveragePoolBackwardRun final : public Executable {
 class GlobalPoolRun final : public ImageExecutable {
  public:
   GlobalPoolRun(const OpDesc& desc, int parts)
-      : kernels_(kernels()),
-        parts_(parts),
+      : ImageExecutable(parts, desc.inputs[0].shape[0]),
+        kernels_(kernels()),
         forward_(desc.op.direction == Direction::forward),
         mask_(desc.as<GlobalPoolAttrs>().mask) {
     const Shape& x = forward_ ? desc.inputs[0].shape : desc.outputs[0].shape;
-    images_ = x[0];
     rows_ = x[1] * x[2];
     channels_ = static_cast<int>(x[3]);
   }
 
-  void run(const RunArgs& args) override {
-    parallel(parts_, [&](int part) {
-      const Range images = share(images_, part, parts_);
-      run_images(args, part, images.begin, images.end);
-    });
-  }
-
-  int parts() const override { return parts_; }
-  std::int64_t images() const override { return images_; }
   bool reads_by_image(std::size_t) const override { return true; }
   bool writes_by_image(std::size_t) const override { return true; }
   void run_images(const RunArgs& args, int, std::int64_t begin, std::int64_t end) override {
@@ -192,9 +178,8 @@ class GlobalPoolRun final : public ImageExecutable {
 
  private:
   const Kernels& kernels_;
-  int parts_;
   bool forward_, mask_;
-  std::int64_t images_ = 0, rows_ = 0;
+  std::int64_t rows_ = 0;
   int channels_ = 0;
 };
 

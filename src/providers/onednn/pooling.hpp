@@ -17,7 +17,6 @@ class PoolingPlan {
 
   /// Points into this object.
   Pooling geometry() const noexcept;
-  std::int64_t images() const noexcept { return images_; }
   std::int64_t input_image() const noexcept {
     return std::int64_t{pooling_.h} * pooling_.w * pooling_.channels;
   }
@@ -28,17 +27,26 @@ class PoolingPlan {
   /// Calls visit(image, begin, end) for this part's share of all output (input) rows, image by image.
   template <class Visit>
   void for_output_rows(int part, int parts, const Visit& visit) const {
-    for_rows(pooling_.p, part, parts, visit);
+    for_rows(pooling_.p, share(images_ * pooling_.p, part, parts), visit);
   }
   template <class Visit>
   void for_input_rows(int part, int parts, const Visit& visit) const {
-    for_rows(pooling_.h, part, parts, visit);
+    for_rows(pooling_.h, share(images_ * pooling_.h, part, parts), visit);
+  }
+  /// The same for all rows of some images.
+  template <class Visit>
+  void for_output_rows(Range images, const Visit& visit) const {
+    for_rows(pooling_.p, {images.begin * pooling_.p, images.end * pooling_.p}, visit);
+  }
+  template <class Visit>
+  void for_input_rows(Range images, const Visit& visit) const {
+    for_rows(pooling_.h, {images.begin * pooling_.h, images.end * pooling_.h}, visit);
   }
 
  private:
+  /// `range`: of the rows of the whole batch.
   template <class Visit>
-  void for_rows(int rows, int part, int parts, const Visit& visit) const {
-    const Range range = share(images_ * rows, part, parts);
+  static void for_rows(int rows, Range range, const Visit& visit) {
     for (std::int64_t row = range.begin; row < range.end;) {
       const std::int64_t image = row / rows,
                          end = image * rows + rows < range.end ? image * rows + rows : range.end;

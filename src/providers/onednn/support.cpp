@@ -13,6 +13,18 @@ void run_team(int parts, int phases, const std::function<void(int part, int phas
                    &phase, parts, phases});
 }
 
+void ImageExecutable::run(const RunArgs& args) {
+  run_team(parts_, prepare_phases() + 1 + finish_phases(), [this, &args](int part, int phase) {
+    const int after = phase - prepare_phases();
+    if (after < 0)
+      prepare(args, phase, part);
+    else if (after == 0)
+      run_share(args, part);
+    else
+      finish(args, after - 1, part);
+  });
+}
+
 Refusal common_refusal(const OpDesc& desc) {
   if (desc.precision != Precision::fp32)
     return fmt::format("computes in fp32 only, not {}", to_string(desc.precision));

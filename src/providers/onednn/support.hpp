@@ -49,11 +49,26 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) noexc
 /// The provider's threads, for chains.
 void run_team(int parts, int phases, const std::function<void(int part, int phase)>& phase);
 
-/// An executable that can be a link of a chain.
+/// An executable that can be a link of a chain. Run as a whole it goes through the same phases.
 class ImageExecutable : public Executable, public ImageWise {
  public:
+  ImageExecutable(int parts, std::int64_t images) : parts_(parts), images_(images) {}
+  void run(const RunArgs& args) final;
   ImageWise* image_wise() override { return this; }
-  Team team() const override { return run_team; }
+  Team team() const final { return run_team; }
+  int parts() const final { return parts_; }
+  std::int64_t images() const final { return images_; }
+
+ protected:
+  /// What a part does of a run as a whole. Images need not be a multiple of parts there, so that work may be
+  /// dealt out in smaller pieces.
+  virtual void run_share(const RunArgs& args, int part) {
+    const Range own = share(images_, part, parts_);
+    run_images(args, part, own.begin, own.end);
+  }
+
+  const int parts_;
+  const std::int64_t images_;
 };
 
 /// Full precision and operands whose extents fit in 32 bits: what every implementation here needs.

@@ -223,6 +223,10 @@ void reserve_threads(int threads) {
 }
 
 void detail::run_job(const Job& job) noexcept {
+  if (job.parts == 1) {
+    for (int phase = 0; phase < job.phases; ++phase) job.run(job.context, 0, phase);
+    return;
+  }
   Pool& here = pool();
   here.reserve(job.parts);
   here.run(job);

@@ -40,10 +40,6 @@ void run_job(const Job& job) noexcept;
 /// runs, all parts run on the caller's thread: the results are the same.
 template <class... Phases>
 void parallel(int parts, const Phases&... phases) {
-  if (parts == 1) {
-    (phases(0), ...);
-    return;
-  }
   const auto dispatch = [&](int part, int phase) {
     int index = 0;
     ((index++ == phase ? static_cast<void>(phases(part)) : static_cast<void>(0)), ...);
