@@ -23,8 +23,8 @@ struct EvalFlags {
   std::optional<std::string> data;
   std::optional<std::int64_t> limit_test;
   std::optional<std::string> logits;
-  bool train_set = false, ensemble = false;
-  int views = 1;
+  bool train_set = false, ensemble = false, mirrored = false;
+  int shifts = 1;
   DeviceFlags device;
   OutputFlags output;
 };
@@ -93,8 +93,9 @@ class Eval {
   explicit Eval(const EvalFlags& flags) : flags_(flags) {
     if (flags.limit_test && *flags.limit_test < 1)
       fail_input("--limit-test {}: must be at least 1", *flags.limit_test);
-    if (flags.views < 1 || flags.views > kMostViews)
-      fail_input("--tta {}: give 1 to {} views", flags.views, kMostViews);
+    if (flags.shifts < 1 || flags.shifts > kMostShifts)
+      fail_input("--tta {}: give 1 to {} views", flags.shifts, kMostShifts);
+    views_ = nearest_views(flags.shifts, flags.mirrored);
     if (flags.ensemble && flags.checkpoints.size() < 2)
       fail_input("--ensemble needs at least two checkpoints or run folders");
   }
@@ -111,9 +112,9 @@ class Eval {
     std::optional<ProbabilityMean> mean;
     if (ensemble()) mean.emplace(count, classes);
     for (Member& member : members_) {
-      Opinion opinion = ask(load_checkpoint(member.path), options, images,
-                            flags_.train_set ? "the training set" : "the test set", count, flags_.views,
-                            mean ? &*mean : nullptr);
+      Opinion opinion =
+          ask(load_checkpoint(member.path), options, images,
+              flags_.train_set ? "the training set" : "the test set", count, views_, mean ? &*mean : nullptr);
       device_ = opinion.device;
       member.evaluation = std::move(opinion.evaluation);
       if (ensemble()) member.evaluation.logits = {};  // counted in the mean; many members take no more memory
@@ -167,7 +168,7 @@ class Eval {
   }
 
   std::string views_text() const {
-    return flags_.views > 1 ? fmt::format(", {} views of each image", flags_.views) : "";
+    return views_.size() > 1 ? fmt::format(", {} views of each image", views_.size()) : "";
   }
   const char* set_name() const { return flags_.train_set ? "training" : "test"; }
 
@@ -229,7 +230,7 @@ class Eval {
                  {"data", data.name},
                  {"split", flags_.train_set ? "train" : "test"},
                  {"images", result.count},
-                 {"views", flags_.views},
+                 {"views", views_.size()},
                  {"members", std::move(members)},
                  {"classes", std::move(per_class)},
                  {"confusion_matrix", counts},
@@ -242,6 +243,7 @@ class Eval {
   }
 
   const EvalFlags& flags_;
+  std::vector<View> views_;
   std::vector<Member> members_;
   std::string data_spec_, device_;
 };
@@ -260,11 +262,14 @@ void add_eval(CLI::App& app, int& status) {
   command->add_flag("--ensemble", flags->ensemble,
                     "Average the probabilities of the checkpoints: at least two must be given");
   command->add_option(
-      "--tta", flags->views,
+      "--tta", flags->shifts,
       fmt::format(
           "Average over the N nearest views of each image, 1 to {} (default 1: the image alone); 5: and "
           "by one pixel up, left, right and down; 9: and diagonally; 13: and by two",
-          kMostViews));
+          kMostShifts));
+  command->add_flag("--tta-mirror", flags->mirrored,
+                    "Average over the mirror image of each view as well: for networks trained with "
+                    "--augment-flip");
   command->add_option("--data", flags->data,
                       "mnist, fashion-mnist or a folder (default: what it was trained on)");
   command->add_option("--limit-test", flags->limit_test, "Evaluate the first N images only");

@@ -49,8 +49,8 @@ std::span<const CommandHelp> command_helps() {
        kTrain,
        "Evaluates a checkpoint on the test set: accuracy with the error bar that so many images allow, loss "
        "and the confusion matrix. A run folder stands for its best checkpoint. Weights that were averaged in "
-       "training (--ema) are evaluated as the average. Of several checkpoints, and of shifted views of an "
-       "image (--tta), the mean of the probabilities counts.",
+       "training (--ema) are evaluated as the average. Of several checkpoints, and of shifted or mirrored "
+       "views of an image (--tta, --tta-mirror), the mean of the probabilities counts.",
        {{"quern eval runs/first", "accuracy and confusion matrix"},
         {"quern eval --ensemble runs/first runs/second --tta 5",
          "what two networks say together of five views"},

@@ -20,46 +20,51 @@ double log_add(double a, double b) {
 
 }  // namespace
 
-std::vector<PixelShift> view_shifts(int count) {
-  QUERN_REQUIRE(count >= 1 && count <= kMostViews, "{} views", count);
+std::vector<View> nearest_views(int shifts, bool mirrored) {
+  QUERN_REQUIRE(shifts >= 1 && shifts <= kMostShifts, "{} shifts", shifts);
   constexpr int kReach = 2;  // every shift of a smaller distance than (0, 3) is within it
-  std::vector<PixelShift> shifts;
+  std::vector<View> views;
   for (int down = -kReach; down <= kReach; ++down)
-    for (int right = -kReach; right <= kReach; ++right) shifts.push_back({down, right});
-  std::sort(shifts.begin(), shifts.end(), [](PixelShift a, PixelShift b) {
-    const auto key = [](PixelShift s) {
-      return std::tuple(s.down * s.down + s.right * s.right, s.down, s.right);
-    };
+    for (int right = -kReach; right <= kReach; ++right) views.push_back({down, right});
+  std::sort(views.begin(), views.end(), [](View a, View b) {
+    const auto key = [](View v) { return std::tuple(v.down * v.down + v.right * v.right, v.down, v.right); };
     return key(a) < key(b);
   });
-  shifts.resize(static_cast<std::size_t>(count));
-  return shifts;
+  views.resize(static_cast<std::size_t>(shifts));
+  if (!mirrored) return views;
+  std::vector<View> both;
+  for (const View view : views) {
+    both.push_back(view);
+    both.push_back({view.down, view.right, true});
+  }
+  return both;
 }
 
-Split shifted(const Split& images, PixelShift shift, std::int64_t count) {
+Split viewed(const Split& images, View view, std::int64_t count) {
   QUERN_REQUIRE(count >= 0 && count <= images.count, "{} of {} images", count, images.count);
-  Split view;
-  view.count = count;
-  view.height = images.height;
-  view.width = images.width;
-  view.channels = images.channels;
-  view.labels.assign(images.labels.begin(), images.labels.begin() + count);
-  view.images.assign(static_cast<std::size_t>(count * images.pixels_per_image()), 0);
-  // Of a row, the part that stays inside is one stretch of bytes.
-  const std::int64_t first = std::max<std::int64_t>(0, shift.right);
-  const std::int64_t last = std::min(images.width, images.width + shift.right);
-  if (first >= last) return view;
+  Split result;
+  result.count = count;
+  result.height = images.height;
+  result.width = images.width;
+  result.channels = images.channels;
+  result.labels.assign(images.labels.begin(), images.labels.begin() + count);
+  result.images.assign(static_cast<std::size_t>(count * images.pixels_per_image()), 0);
+  const std::int64_t first = std::max<std::int64_t>(0, view.right);
+  const std::int64_t last = std::min(images.width, images.width + view.right);
   for (std::int64_t image = 0; image < count; ++image)
     for (std::int64_t y = 0; y < images.height; ++y) {
-      const std::int64_t from = y - shift.down;
+      const std::int64_t from = y - view.down;
       if (from < 0 || from >= images.height) continue;
       const auto at = [&](std::int64_t row, std::int64_t column) {
         return ((image * images.height + row) * images.width + column) * images.channels;
       };
-      std::copy_n(images.images.begin() + at(from, first - shift.right), (last - first) * images.channels,
-                  view.images.begin() + at(y, first));
+      for (std::int64_t x = first; x < last; ++x) {
+        const std::int64_t column = x - view.right;
+        std::copy_n(images.images.begin() + at(from, view.mirrored ? images.width - 1 - column : column),
+                    images.channels, result.images.begin() + at(y, x));
+      }
     }
-  return view;
+  return result;
 }
 
 ProbabilityMean::ProbabilityMean(std::int64_t images, std::int64_t classes)

@@ -1,7 +1,7 @@
 #pragma once
 
 /// Several opinions of the same images made one: the mean of class probabilities over networks and over
-/// shifted views of every image.
+/// shifted and mirrored views of every image.
 
 #include <cstdint>
 #include <span>
@@ -12,23 +12,24 @@
 
 namespace quern {
 
-/// A view of an image: the image moved by whole pixels. What comes in from outside has the value 0, before
-/// the normalisation, as with Augment.
-struct PixelShift {
+/// A view of an image: the image, or its mirror image (left to right), moved by whole pixels. What comes in
+/// from outside has the value 0, before the normalisation, as with Augment.
+struct View {
   int down = 0, right = 0;
-  bool operator==(const PixelShift&) const = default;
+  bool mirrored = false;
+  bool operator==(const View&) const = default;
 };
 
-inline constexpr int kMostViews = 25;
+inline constexpr int kMostShifts = 25;
 
-/// The first `count` views (1 to kMostViews) in the order of their distance: the image itself; up, left,
+/// The first `shifts` views (1 to kMostShifts) in the order of their distance: the image itself; up, left,
 /// right and down by one; the four diagonals by one; the four sides by two; the eight knight's moves; the
 /// four diagonals by two. Within a distance the order is from top to bottom and from left to right. 1, 5, 9,
-/// 13, 21 and 25 are symmetric sets.
-std::vector<PixelShift> view_shifts(int count);
+/// 13, 21 and 25 are symmetric sets. With `mirrored`, each is followed by the mirror image moved as far.
+std::vector<View> nearest_views(int shifts, bool mirrored);
 
 /// That view of the first `count` images, with their labels.
-Split shifted(const Split& images, PixelShift shift, std::int64_t count);
+Split viewed(const Split& images, View view, std::int64_t count);
 
 /// The mean of softmax probabilities, kept as logarithms in double, so that it neither under- nor overflows.
 class ProbabilityMean {

@@ -39,11 +39,13 @@ TEST(Statistics, SpreadTakesTheSampleDeviation) {
 }
 
 TEST(Views, AreOrderedByDistance) {
-  const std::vector<PixelShift> all = view_shifts(kMostViews);
-  EXPECT_THAT(view_shifts(5), ElementsAre(PixelShift{0, 0}, PixelShift{-1, 0}, PixelShift{0, -1},
-                                          PixelShift{0, 1}, PixelShift{1, 0}));
+  const std::vector<View> all = nearest_views(kMostShifts, false);
+  EXPECT_THAT(nearest_views(5, false),
+              ElementsAre(View{0, 0}, View{-1, 0}, View{0, -1}, View{0, 1}, View{1, 0}));
+  EXPECT_THAT(nearest_views(2, true),
+              ElementsAre(View{0, 0}, View{0, 0, true}, View{-1, 0}, View{-1, 0, true}));
   for (std::size_t i = 1; i < all.size(); ++i) {
-    const auto distance = [](PixelShift s) { return s.down * s.down + s.right * s.right; };
+    const auto distance = [](View v) { return v.down * v.down + v.right * v.right; };
     EXPECT_LE(distance(all[i - 1]), distance(all[i]));
     for (std::size_t j = 0; j < i; ++j) EXPECT_FALSE(all[i] == all[j]);
     EXPECT_LE(std::max(std::abs(all[i].down), std::abs(all[i].right)), 2);
@@ -58,15 +60,18 @@ TEST(Views, MoveWholePixelsAndLeaveZeros) {
   images.channels = 2;
   images.labels = {1, 0};
   for (int i = 1; i <= 24; ++i) images.images.push_back(static_cast<std::uint8_t>(i));
-  const Split moved = shifted(images, {1, -1}, 2);
+  const Split moved = viewed(images, {1, -1}, 2);
   EXPECT_THAT(moved.images,
               ElementsAre(0, 0, 0, 0, 0, 0, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, 15, 16, 17, 18, 0, 0));
   EXPECT_EQ(moved.labels, images.labels);
-  EXPECT_EQ(shifted(images, {0, 0}, 2).images, images.images);
-  EXPECT_THAT(shifted(images, {0, 1}, 1).images, ElementsAre(0, 0, 1, 2, 3, 4, 0, 0, 7, 8, 9, 10));
+  EXPECT_EQ(viewed(images, {0, 0}, 2).images, images.images);
+  EXPECT_THAT(viewed(images, {0, 1}, 1).images, ElementsAre(0, 0, 1, 2, 3, 4, 0, 0, 7, 8, 9, 10));
+  // Channels keep their order in a mirror image, which is then moved.
+  EXPECT_THAT(viewed(images, {0, 0, true}, 1).images, ElementsAre(5, 6, 3, 4, 1, 2, 11, 12, 9, 10, 7, 8));
+  EXPECT_THAT(viewed(images, {1, 1, true}, 1).images, ElementsAre(0, 0, 0, 0, 0, 0, 0, 0, 5, 6, 3, 4));
   // Out of sight altogether.
-  EXPECT_THAT(shifted(images, {2, 0}, 1).images, testing::Each(0));
-  EXPECT_THAT(shifted(images, {0, -3}, 1).images, testing::Each(0));
+  EXPECT_THAT(viewed(images, {2, 0}, 1).images, testing::Each(0));
+  EXPECT_THAT(viewed(images, {0, -3}, 1).images, testing::Each(0));
 }
 
 TEST(ProbabilityMean, DoesNotUnderflow) {
@@ -178,16 +183,18 @@ TEST_F(Ensembles, OfOneNetworkTwiceIsThatNetwork) {
   EXPECT_EQ(one["checkpoint"], "runs/1/best.safetensors");
 }
 
-// What --tta computes, computed from test sets that are shifted beforehand.
-TEST_F(Ensembles, ViewsAreShiftedImages) {
+// What --tta computes, computed from test sets that are shifted or mirrored beforehand.
+TEST_F(Ensembles, ViewsAreShiftedAndMirroredImages) {
   const Split train = test::small_images(200), images = test::small_images(60, 8);
   const std::vector<float> plain = logits({"runs/1"});
   EXPECT_EQ(logits({"runs/1", "--tta", "1"}), plain);
   const std::vector<float> five = logits({"runs/1", "--tta", "5"});
   const nlohmann::json both = eval({"runs/1", "runs/2", "--tta", "5"});
   std::vector<std::vector<float>> first, all;
-  for (const PixelShift shift : view_shifts(5)) {
-    write_data(train, shifted(images, shift, images.count));
+  const nlohmann::json reflected = eval({"runs/1", "--tta", "2", "--tta-mirror"});
+  const std::vector<float> four = logits({"runs/1", "--tta", "2", "--tta-mirror"});
+  for (const View view : nearest_views(5, false)) {
+    write_data(train, viewed(images, view, images.count));
     first.push_back(logits({"runs/1"}));
     all.push_back(first.back());
     all.push_back(logits({"runs/2"}));
@@ -197,6 +204,15 @@ TEST_F(Ensembles, ViewsAreShiftedImages) {
   EXPECT_EQ(both["correct"], correct_of(mean_of(all)));
   EXPECT_EQ(both["members"][0]["correct"], correct_of(mean_of(first)));
   EXPECT_EQ(both["views"], 5);
+
+  std::vector<std::vector<float>> mirrored;
+  for (const View view : nearest_views(2, true)) {
+    write_data(train, viewed(images, view, images.count));
+    mirrored.push_back(logits({"runs/1"}));
+  }
+  ASSERT_NE(mirrored[1], plain);
+  expect_logarithms(four, mean_of(mirrored));
+  EXPECT_EQ(reflected["views"], 4);
 }
 
 TEST_F(Ensembles, RefuseMembersThatDoNotFit) {
