@@ -51,6 +51,9 @@ endfunction()
 function(quern_test name)
   # What they test is hot, they are not.
   set(quern_test_options "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:${QUERN_COLD_OPTIONS}>")
+  if(NOT QUERN_SANITIZE STREQUAL "")
+    set(quern_test_options "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:RelWithDebInfo>>:-O0>")
+  endif()
   if(NOT TARGET quern_test_headers)
     # GoogleTest's headers, read once for all programs. A program too, so that it is compiled as they are.
     file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp CONTENT "int main() {}\n")
