@@ -31,17 +31,15 @@ function(quern_library name)
   set_property(GLOBAL APPEND PROPERTY QUERN_LIBRARIES ${name})
 endfunction()
 
-# For what is not hot. At this level g++ 12 believes in writes beyond the ends of std::string that -O3 disproves.
-set(QUERN_COLD_OPTIONS -O1 -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread
-  -Wno-maybe-uninitialized)
-
 # quern_cold(TARGET [SANITIZED]): nothing in it is hot, so that optimising what large header libraries put into it, a third
 # of the time to compile it, is saved: in release builds, and under sanitizers; or under these only.
 function(quern_cold target)
   if(NOT QUERN_SANITIZE STREQUAL "")
     target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:RelWithDebInfo>>:-O0>)
   elseif(NOT "SANITIZED" IN_LIST ARGN)
-    target_compile_options(${target} PRIVATE "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:${QUERN_COLD_OPTIONS}>")
+    # At -O1 g++ 12 believes in writes beyond the ends of std::string that -O3 disproves.
+    target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1 -Wno-array-bounds
+      -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-maybe-uninitialized>)
   endif()
 endfunction()
 
@@ -49,17 +47,12 @@ endfunction()
 # tests becomes a CTest test. QUERN_SOURCE_DIR is defined for tests that read files of the tree. The target
 # tests-LABEL builds all programs of a label.
 function(quern_test name)
-  # What they test is hot, they are not.
-  set(quern_test_options "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:${QUERN_COLD_OPTIONS}>")
-  if(NOT QUERN_SANITIZE STREQUAL "")
-    set(quern_test_options "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:RelWithDebInfo>>:-O0>")
-  endif()
   if(NOT TARGET quern_test_headers)
     # GoogleTest's headers, read once for all programs. A program too, so that it is compiled as they are.
     file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/quern_test_headers.cpp CONTENT "int main() {}\n")
     add_executable(quern_test_headers ${PROJECT_BINARY_DIR}/quern_test_headers.cpp)
     target_link_libraries(quern_test_headers PRIVATE quern_options quern_warnings GTest::gmock)
-    target_compile_options(quern_test_headers PRIVATE ${quern_test_options})
+    quern_cold(quern_test_headers)
     target_precompile_headers(quern_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   endif()
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
@@ -68,7 +61,7 @@ function(quern_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE ${quern_test_options})
+  quern_cold(${name})  # what it tests is hot, it is not
   target_compile_definitions(${name} PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} quern_options quern_warnings GTest::gmock GTest::gtest_main)
   if(NOT "OpenMP::OpenMP_CXX" IN_LIST ARG_LIBRARIES)  # which would take them with other settings
