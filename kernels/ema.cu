@@ -2,8 +2,7 @@
 //
 // Versions
 //   1  Four elements a thread, 16-byte accesses, the decay read from device memory so that a captured step
-//   can be
-//      replayed. Predicted at the floor; not measured yet.
+//      can be replayed. Predicted at the floor; not measured yet.
 //   2  The last block moves the step's scalars on (see optimizer.cu).
 //
 // Floor: 12 bytes an element. The seed net with batch normalisation has 422 thousand: 5.1 MB, which stay in

@@ -12,6 +12,7 @@
 namespace quern::kernels {
 
 struct EmaForwardArgs {
+  EmaAttrs attrs;
   const StepScalars* step = nullptr;  ///< in device memory; its ema_decay is read when the kernel runs
   const float* values = nullptr;
   const float* average = nullptr;

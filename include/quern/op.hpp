@@ -221,11 +221,8 @@ struct Augment {
   int erase = 0;      ///< largest side of the erased square in pixels
   float flip = 0;     ///< probability that left and right are exchanged
   int crop = 0;  ///< largest shift in whole pixels: a random crop out of the image with a margin of zeros
-  bool enabled() const noexcept {
-    return shift != 0 || rotate != 0 || scale != 0 || shear != 0 || elastic != 0 || erase != 0 || flip != 0 ||
-           crop != 0;
-  }
   bool operator==(const Augment&) const = default;
+  bool enabled() const noexcept { return *this != Augment{}; }
 };
 
 struct InputBatchAttrs {

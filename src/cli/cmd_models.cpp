@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.hpp"
 #include "cli/console.hpp"
@@ -54,9 +56,32 @@ nlohmann::json model_json(const ModelSpec& spec) {
           {"recipe", to_json(spec.recipe)}};
 }
 
-std::string describe_recipe(const Recipe& recipe) {
-  return fmt::format("{} epochs, batch {}, {}, learning rate {} ({})", recipe.epochs, recipe.batch_size,
-                     to_string(recipe.optimizer), recipe.learning_rate, to_string(recipe.schedule.kind));
+/// Of what a recipe may leave out, only what is set.
+std::string set_ones(std::initializer_list<std::pair<const char*, float>> settings) {
+  std::string text;
+  for (const auto& [name, value] : settings)
+    if (value != 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, value);
+  return text;
+}
+
+void print_recipe(const Recipe& recipe) {
+  fmt::print("recipe: {} epochs, batch {}, {}, learning rate {} ({})\n", recipe.epochs, recipe.batch_size,
+             to_string(recipe.optimizer), recipe.learning_rate, to_string(recipe.schedule.kind));
+  const std::string rest = set_ones({{"label smoothing", recipe.label_smoothing},
+                                     {"weight decay", recipe.weight_decay},
+                                     {"clip norm", recipe.clip_norm},
+                                     {"EMA decay", recipe.ema_decay}});
+  if (!rest.empty()) fmt::print("regularisation: {}\n", rest);
+  const Augment& augment = recipe.augment;
+  const std::string moves = set_ones({{"shift", augment.shift},
+                                      {"crop", static_cast<float>(augment.crop)},
+                                      {"rotate", augment.rotate},
+                                      {"scale", augment.scale},
+                                      {"shear", augment.shear},
+                                      {"elastic", augment.elastic},
+                                      {"flip", augment.flip},
+                                      {"erase", static_cast<float>(augment.erase)}});
+  if (!moves.empty()) fmt::print("augmentation: {}\n", moves);
 }
 
 void print_model(const ModelSpec& spec) {
@@ -75,7 +100,7 @@ void print_model(const ModelSpec& spec) {
   fmt::print("\nparameters: {} trained ({:.1f} KiB), {} running statistics\n", with_commas(sum.parameters),
              static_cast<double>(sum.parameters) * 4 / 1024, with_commas(sum.state));
   fmt::print("forward: {:.2f} MFLOP per image\n", sum.flops / 1e6);
-  fmt::print("recipe: {}\n", describe_recipe(spec.recipe));
+  print_recipe(spec.recipe);
 }
 
 void list_models(bool json) {

@@ -95,6 +95,16 @@ TEST_F(Commands, PresetsHaveTheParametersTheyShould) {
   }
 }
 
+TEST_F(Commands, ModelsTellsWhatARecipeSetsAndNothingElse) {
+  const std::string best = quern({"models", "best"}).out;
+  EXPECT_THAT(best, HasSubstr("recipe: 15 epochs, batch 64, adam, learning rate 0.002 (one_cycle)\n"
+                              "regularisation: label smoothing 0.1\n"
+                              "augmentation: shift 2, rotate 12, scale 0.1, shear 6\n"));
+  EXPECT_THAT(quern({"models", "fashion"}).out, HasSubstr("augmentation: crop 2, flip 0.5, erase "));
+  const std::string seed = quern({"models", "seed"}).out;
+  for (const char* word : {"regularisation", "augmentation"}) EXPECT_THAT(seed, Not(HasSubstr(word)));
+}
+
 TEST_F(Commands, ModelsRefusesUnknownNames) {
   expect_bad_usage({"models", "lenet"}, {"lenet", "did you mean 'lenet5'"});
 }

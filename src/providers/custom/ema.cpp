@@ -16,8 +16,9 @@ void add_ema(Registry& registry) {
   forward.refusal = [](const OpDesc&, const DeviceInfo&) { return Refusal{}; };
   forward.plan = [](const OpDesc& desc, const DeviceInfo&) {
     EmaForwardArgs args;
+    args.attrs = desc.as<EmaAttrs>();
     args.elements = desc.inputs[1].elements();
-    args.advance.count = advance_count(desc.as<EmaAttrs>().advance, desc);
+    args.advance.count = advance_count(args.attrs.advance, desc);
     return args;
   };
   forward.bind = [](EmaForwardArgs& args, const RunArgs& run) {
@@ -25,11 +26,10 @@ void add_ema(Registry& registry) {
     args.values = input<float>(run, 1);
     args.average = input<float>(run, 2);
     args.updated = output<float>(run, 0);
-    const bool guarded = run.in.size() > (args.advance.count > 0 ? 4u : 3u);
-    if (guarded) args.guard = input<StepGuard>(run, 3);
+    if (args.attrs.guarded) args.guard = input<StepGuard>(run, 3);
     bind_advance(args.advance, run);
   };
-  forward.counters = [](const EmaForwardArgs& args) -> std::size_t { return args.advance.count > 0 ? 1 : 0; };
+  forward.counters = [](const EmaForwardArgs& args) -> std::size_t { return args.attrs.advance ? 1 : 0; };
   add_kernel(registry, forward);
 }
 
