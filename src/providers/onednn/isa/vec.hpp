@@ -164,14 +164,24 @@ QUERN_INLINE Vec gate_positive(Vec v, Vec gate) {
   return gate > 0.0f ? v : Vec{};
 }
 
-/// Sum of the lanes in a fixed order: halves, quarters, ...
-QUERN_INLINE float horizontal_sum(Vec v) {
-  float lane[kLanes];
-  store(lane, v);
+/// Lane i becomes the sum of the lanes of rows[i], in a fixed order: halves, quarters, ...
+QUERN_INLINE Vec sums_of_lanes(Vec (&rows)[kLanes]) {
   QUERN_UNROLL
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-  return lane[0];
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    IntVec low{}, high{};
+    QUERN_UNROLL
+    for (int lane = 0; lane < kLanes; ++lane) {
+      low[lane] = (lane & half) == 0 ? lane : kLanes + lane - half;
+      high[lane] = (lane & half) == 0 ? lane + half : kLanes + lane;
+    }
+    QUERN_UNROLL
+    for (int i = 0; i < kLanes; ++i) {
+      if (i >= half) continue;
+      const Vec a = rows[i], b = rows[i + half];
+      rows[i] = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+    }
+  }
+  return rows[0];
 }
 
 /// Transposes a square of kLanes vectors: swaps ever smaller blocks off the diagonal.
