@@ -334,8 +334,9 @@ __global__ void __launch_bounds__(kDirectThreads, 1)
   }
   __syncthreads();
   const int lane = static_cast<int>(threadIdx.x) % kLanesAPixel;
-  const int pixel =
-      (static_cast<int>(blockIdx.x) * kDirectThreads + static_cast<int>(threadIdx.x)) / kLanesAPixel;
+  // Divided before it is added up: the lanes of all pixels may be more than an int counts.
+  const int pixel = static_cast<int>(blockIdx.x) * (kDirectThreads / kLanesAPixel) +
+                    static_cast<int>(threadIdx.x) / kLanesAPixel;
   int in_image, column;
   const int n = area.divide(pixel, in_image);
   const int row = width.divide(in_image, column);

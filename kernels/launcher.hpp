@@ -12,6 +12,7 @@
 /// synchronises nothing, and throws quern::Error when its launch fails.
 
 #include <atomic>
+#include <cstddef>
 
 #include "quern/device.hpp"
 
@@ -29,6 +30,15 @@ inline void set_programmatic_launch(bool on) noexcept {
 }
 inline bool programmatic_launch() noexcept {
   return detail::programmatic_launch.load(std::memory_order_relaxed);
+}
+
+/// Shared memory of a block, static and dynamic together, that no launch has to ask for.
+inline constexpr std::size_t kSharedUnasked = 48 * 1024;
+/// Whether a launch with so many dynamic bytes asks for more (cudaFuncSetAttribute). What the kernel declares
+/// besides is not known to it: a third of the limit is left for that, and the emulator refuses kernels that
+/// need more without asking.
+constexpr bool asks_for_shared(std::size_t dynamic_bytes) {
+  return dynamic_bytes > kSharedUnasked / 3 * 2;
 }
 
 }  // namespace quern::kernels

@@ -49,8 +49,8 @@ __global__ void __launch_bounds__(kThreads) metrics_kernel(const __grid_constant
   QUERN_SHARED(hits, int[kWarps]);
   QUERN_SHARED(failures, int[kWarps]);
   loss = warp_sum(loss);
-  correct = __reduce_add_sync(kAllLanes, correct);
-  nonfinite = __reduce_add_sync(kAllLanes, nonfinite);
+  correct = warp_sum(correct);
+  nonfinite = warp_sum(nonfinite);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   if (threadIdx.x % 32 == 0) {
     losses[warp] = loss;

@@ -25,6 +25,15 @@ Kernel(void (*)(Params...), const char*) -> Kernel<Params...>;
 
 #define QUERN_KERNEL(...) (::quern::kernels::QUERN_TARGET::Kernel{&__VA_ARGS__, #__VA_ARGS__})
 
+/// The oldest architecture, as in __CUDA_ARCH__, whose code waits in join_stream(). A newer GPU may still run
+/// older code, compiled when it is loaded, if this program was built without any for it.
+inline constexpr int kOverlapsFrom = [] {
+  int oldest = 1 << 30;
+  for (const int architecture : {__CUDA_ARCH_LIST__})
+    if (architecture >= 900 && architecture < oldest) oldest = architecture;
+  return oldest;
+}();
+
 /// How a launch may differ from the plain one.
 struct LaunchOptions {
   /// Programmatic dependent launch: the kernel may start before its predecessor on the stream has ended, and
@@ -36,12 +45,13 @@ template <class... Params, class... Args>
 void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim3 block,
                  std::size_t shared_bytes, Stream stream, Args&&... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "launch: wrong number of kernel arguments");
-  constexpr std::size_t kDefaultLimit = 48 * 1024;
-  if (shared_bytes > kDefaultLimit) {
-    check_launch(
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel.function),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
-        kernel.name);
+  if (asks_for_shared(shared_bytes)) {
+    // The limit belongs to the function, not to the launch: one below the default would take from a launch of
+    // another thread what that need not ask for.
+    const std::size_t limit = shared_bytes > kSharedUnasked ? shared_bytes : kSharedUnasked;
+    check_launch(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel.function),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(limit)),
+                 kernel.name);
   }
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -52,7 +62,7 @@ void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream.handle);
   config.attrs = &attribute;
-  config.numAttrs = options.programmatic && programmatic_launch() && overlaps_kernels() ? 1 : 0;
+  config.numAttrs = options.programmatic && programmatic_launch() && overlaps_kernels(kOverlapsFrom) ? 1 : 0;
   check_launch(cudaLaunchKernelEx(&config, kernel.function, static_cast<Params>(args)...), kernel.name);
 }
 

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/launcher.hpp"
 #include "quern/device.hpp"
 #include "simt/runtime.hpp"
 
@@ -88,6 +89,7 @@ void launch_with(LaunchOptions options, Kernel<Params...> kernel, dim3 grid, dim
   grid_launch.grid = grid;
   grid_launch.block = block;
   grid_launch.dynamic_shared_bytes = shared_bytes;
+  grid_launch.asked_for_shared = asks_for_shared(shared_bytes);
   grid_launch.invoke = [](const void* invocation) { (*static_cast<const decltype(body)*>(invocation))(); };
   grid_launch.invocation = &body;
   grid_launch.instrumented = kInstrumented;

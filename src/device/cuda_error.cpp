@@ -32,19 +32,23 @@ void check_cuda(int code, const char* call) {
     fail_device("cuda: {} failed: {} ({})", call, text_of(code), name_of(code));
 }
 
-bool overlaps_kernels() {
+bool overlaps_kernels(int from) {
   // Asked at every launch: the answer is kept for each GPU; 0 stands for not known yet.
   static std::array<std::atomic<int>, 64> known{};
   int device = 0;
   check_cuda(cudaGetDevice(&device), "cudaGetDevice");
-  auto& major = known.at(static_cast<std::size_t>(device));
-  int value = major.load(std::memory_order_relaxed);
+  auto& architecture = known.at(static_cast<std::size_t>(device));
+  int value = architecture.load(std::memory_order_relaxed);
   if (value == 0) {
-    check_cuda(cudaDeviceGetAttribute(&value, cudaDevAttrComputeCapabilityMajor, device),
+    int major = 0, minor = 0;
+    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
                "cudaDeviceGetAttribute");
-    major.store(value, std::memory_order_relaxed);
+    check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+               "cudaDeviceGetAttribute");
+    value = 100 * major + 10 * minor;
+    architecture.store(value, std::memory_order_relaxed);
   }
-  return value >= 9;
+  return value >= from;
 }
 
 }  // namespace quern

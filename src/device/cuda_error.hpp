@@ -12,7 +12,8 @@ void check_launch(int code, const char* kernel);
 void check_cuda(int code, const char* call);
 
 /// Whether kernels overlap on the calling thread's current GPU when launched as programmatic dependents: from
-/// sm_90 on.
-bool overlaps_kernels();
+/// sm_90 on, if the program has code that waits for its predecessor, of architecture `from` (900: sm_90) or
+/// newer.
+bool overlaps_kernels(int from);
 
 }  // namespace quern

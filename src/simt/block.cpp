@@ -391,6 +391,15 @@ void* Block::static_shared(const void* key, const char* name, std::size_t bytes,
                     name, bytes, arena_.static_bytes(), SharedArena::kStaticLimit),
         thread_));
   }
+  const std::size_t together = arena_.static_bytes() + launch_->dynamic_shared_bytes;
+  if (!launch_->asked_for_shared && together > SharedArena::kStaticLimit) {
+    finish(fault_at(
+        FaultKind::launch,
+        fmt::format("{} bytes of static and {} of dynamic shared memory exceed the {} that a launch has "
+                    "without asking for more (asks_for_shared in kernels/launcher.hpp)",
+                    arena_.static_bytes(), launch_->dynamic_shared_bytes, SharedArena::kStaticLimit),
+        thread_));
+  }
   return array;
 }
 

@@ -28,6 +28,7 @@ struct GridLaunch {
   const char* kernel = nullptr;
   dim3 grid, block;
   std::size_t dynamic_shared_bytes = 0;
+  bool asked_for_shared = false;  ///< else static and dynamic shared memory together are limited to 48 KiB
   void (*invoke)(const void* invocation) = nullptr;
   const void* invocation = nullptr;
   bool later_phase = false;   ///< the launch was counted with its first phase

@@ -16,7 +16,8 @@ inline constexpr unsigned char kUninitialised = 0xff;
 
 class SharedArena {
  public:
-  /// CUDA's limit for arrays declared in a kernel.
+  /// CUDA's limit for arrays declared in a kernel, and for all shared memory of a launch that asks for no
+  /// more.
   static constexpr std::size_t kStaticLimit = 48 * 1024;
   static constexpr std::size_t kRedZone = 256;
 

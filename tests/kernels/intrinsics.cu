@@ -107,7 +107,16 @@ __global__ void shuffle_kernel(const ShuffleArgs args) {
   args.out_wide[lane] = moved_wide;
 }
 
+// Reductions of a warp in one instruction came with sm_80: no kernel needs them, and older GPUs skip their
+// tests.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define QUERN_HAVE_WARP_REDUCTIONS 0
+#else
+#define QUERN_HAVE_WARP_REDUCTIONS 1
+#endif
+
 __global__ void warp_kernel(const WarpArgs args) {
+#if QUERN_HAVE_WARP_REDUCTIONS
   const unsigned lane = threadIdx.x, x = args.in[lane];
   const int s = static_cast<int>(x);
   const unsigned results[kWarpProbes] = {
@@ -128,10 +137,12 @@ __global__ void warp_kernel(const WarpArgs args) {
       __reduce_xor_sync(kAll, x),
   };
   for (int i = 0; i < kWarpProbes; ++i) args.out[i * 32 + static_cast<int>(lane)] = results[i];
+#endif
 }
 
 /// The halves of a warp take different branches, each with collectives of its own.
 __global__ void half_warps_kernel(const WarpArgs args) {
+#if QUERN_HAVE_WARP_REDUCTIONS
   const unsigned lane = threadIdx.x, x = args.in[lane];
   if (lane < 16) {
     args.out[lane] = __reduce_add_sync(0x0000ffffu, x);
@@ -142,6 +153,7 @@ __global__ void half_warps_kernel(const WarpArgs args) {
   }
   __syncwarp();
   args.out[64 + lane] = __shfl_sync(kAll, x, 31 - static_cast<int>(lane));
+#endif
 }
 
 __global__ void block_votes_kernel(const BlockArgs args) {

@@ -225,6 +225,7 @@ TEST_P(Intrinsics, Shuffles) {
 }
 
 TEST_P(Intrinsics, VotesMatchesAndReductions) {
+  if (device().info().sm < 80) GTEST_SKIP() << "needs sm_80";
   std::vector<unsigned> in(32);
   for (std::size_t i = 0; i < 32; ++i)
     in[i] = static_cast<unsigned>(i * 2654435761u) ^ (i % 5 == 0 ? 0x80000000u : 0);
@@ -255,6 +256,7 @@ TEST_P(Intrinsics, VotesMatchesAndReductions) {
 }
 
 TEST_P(Intrinsics, HalvesOfAWarpDiverge) {
+  if (device().info().sm < 80) GTEST_SKIP() << "needs sm_80";
   std::vector<unsigned> in(32);
   for (std::size_t i = 0; i < 32; ++i) in[i] = static_cast<unsigned>(i * i + 3);
   const DeviceArray<unsigned> x(device(), in), out(device(), 96);

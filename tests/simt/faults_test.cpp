@@ -182,6 +182,25 @@ TEST_P(Faults, CrashesBecomeReports) {
   EXPECT_TRUE(faults_of(Planted::missing_syncthreads).empty() || GetParam() == Target::race);
 }
 
+// The limits are those of a GPU, where such a launch fails; nothing else would tell before one is at hand.
+TEST_P(Faults, SharedMemoryIsLimited) {
+  if (GetParam() == Target::cuda) GTEST_SKIP() << "for the emulator";
+  auto faults = faults_of(Planted::too_much_static_shared);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].kind, FaultKind::launch) << to_string(faults[0]);
+  EXPECT_NE(faults[0].message.find("'second' of 16388 bytes after 32768 bytes"), std::string::npos)
+      << to_string(faults[0]);
+  // One float more than 48 KiB, in both kinds together.
+  faults = faults_of(Planted::shared_beyond_what_was_asked);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].kind, FaultKind::launch) << to_string(faults[0]);
+  EXPECT_NE(faults[0].message.find("20480 bytes of static and 28676 of dynamic shared memory"),
+            std::string::npos)
+      << to_string(faults[0]);
+  EXPECT_TRUE(kernels::asks_for_shared(48 * 1024));
+  EXPECT_FALSE(kernels::asks_for_shared(32 * 1024));
+}
+
 // A kernel that may start early and never waits would let the next one start too early as well.
 TEST_P(Faults, ProgrammaticLaunchesMustJoinTheStreamInEveryThread) {
   if (GetParam() == Target::cuda) GTEST_SKIP() << "for the emulator";

@@ -284,6 +284,14 @@ __global__ void too_much_static_shared_kernel(float* out) {
   out[threadIdx.x] = first[threadIdx.x];
 }
 
+__global__ void shared_beyond_what_was_asked_kernel(float* out) {
+  QUERN_SHARED(declared, float[5120]);
+  DynamicShared shared;
+  float* const taken = shared.take<float>(7168);
+  declared[threadIdx.x] = taken[threadIdx.x] = 0;
+  out[threadIdx.x] = declared[threadIdx.x] + taken[threadIdx.x];
+}
+
 __global__ void pieces_exceed_dynamic_kernel(float* out) {
   DynamicShared shared;
   float* const first = shared.take<float>(128);
@@ -618,6 +626,7 @@ void planted(const PlantedArgs& args, Stream stream) {
     QUERN_PLANTED(wait_for_wrong_group, 1, 256, 0, in, out)
     QUERN_PLANTED(misaligned_vector, 1, 32, 0, in, out)
     QUERN_PLANTED(too_much_static_shared, 1, 256, 0, out)
+    QUERN_PLANTED(shared_beyond_what_was_asked, 1, 256, 7169 * sizeof(float), out)
     QUERN_PLANTED(pieces_exceed_dynamic, 1, 256, 256 * sizeof(float), out)
     QUERN_PLANTED(two_blocks_write, 2, 64, 0, out)
     QUERN_PLANTED(block_reads_other, 2, 64, 0, in, out)

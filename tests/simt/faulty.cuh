@@ -45,6 +45,7 @@ enum class Planted {
   wait_for_wrong_group,
   misaligned_vector,
   too_much_static_shared,
+  shared_beyond_what_was_asked,
   pieces_exceed_dynamic,
   // Between blocks
   two_blocks_write,
