@@ -1,5 +1,9 @@
 // Gathers a batch of uint8 images by the shuffled order, normalises and, on request, augments them. A pixel
 // has only 256 values, so normalisation is a table.
+//
+// Version history (MNIST, batch 64, 2 cores of a Xeon; 0.25 MB, 50 thousand look-ups: 10 us at one a cycle):
+//   v1  one image after the other: 44 us, most of it the wait for images that no cache holds.
+//   v2  the next images fetched meanwhile. Predicted 20 us, measured 25.
 
 #include <algorithm>
 #include <array>
@@ -13,6 +17,10 @@
 namespace quern::onednn {
 
 namespace {
+
+// Images of a shuffled batch lie anywhere: so many are fetched ahead, each up to where the processor sees a
+// pattern.
+constexpr std::int64_t kImagesAhead = 4, kBytesAhead = 1024;
 
 /// Where the output pixel (h, w) of one sample is read: an affine map of (h, w). See Augment in quern/op.hpp.
 struct AffineMap {
@@ -139,8 +147,16 @@ class InputBatchRun final : public Executable {
     const std::int64_t pixels = std::int64_t{height_} * width_ * channels_;
     parallel(parts_, [&](int part) {
       const Range own = share(samples_, part, parts_);
+      const auto image_of = [&](std::int64_t n) { return input<std::uint8_t>(args, 0) + order[n] * pixels; };
+      const auto fetch = [&](std::int64_t n) {
+        if (n >= own.end) return;
+        for (std::int64_t i = 0; i < std::min(pixels, kBytesAhead); i += 64)
+          __builtin_prefetch(image_of(n) + i);
+      };
+      for (std::int64_t n = own.begin; n < own.begin + kImagesAhead; ++n) fetch(n);
       for (std::int64_t n = own.begin; n < own.end; ++n) {
-        const std::uint8_t* image = input<std::uint8_t>(args, 0) + order[n] * pixels;
+        fetch(n + kImagesAhead);
+        const std::uint8_t* image = image_of(n);
         float* x = output(args, 0) + n * pixels;
         if (attrs_.augment.enabled())
           augment(image, step, n, x);
