@@ -48,7 +48,7 @@ std::size_t size(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
-/// The tiling of output images and the padded input patches that its units read.
+/// The tiling of output images and the input patches that its units read.
 struct Tiling {
   int outputs;               ///< m: rows and columns of a tile
   int tile_rows, tile_cols;  ///< of an image
@@ -58,8 +58,8 @@ struct Tiling {
   int group;                 ///< images of a unit, at most; 1 where an image has several bands
   int in_rows, in_cols;      ///< of the image that patches are cut from
   int channels;              ///< of it
+  int most_channels;         ///< of it or of the other side's
   int row_shift, col_shift;  ///< image row of patch row 0 of tile row 0, likewise columns (<= 0: padding)
-  int width;                 ///< columns of the padded copy
 
   Tiling(int m, int batch, int rows, int cols, int source_rows, int source_cols, int source_channels,
          int other_channels, int row_offset, int col_offset, int parts)
@@ -70,9 +70,9 @@ struct Tiling {
         in_rows(source_rows),
         in_cols(source_cols),
         channels(source_channels),
+        most_channels(std::max(source_channels, other_channels)),
         row_shift(row_offset),
-        col_shift(col_offset),
-        width(m * tile_cols + 2) {
+        col_shift(col_offset) {
     const std::int64_t row_floats = frequencies() * tile_cols * (source_channels + other_channels);
     const std::int64_t fewest = (kUnitTiles + tile_cols - 1) / tile_cols;
     const std::int64_t by_cache = std::max(kUnitFloats / row_floats, fewest);
@@ -108,35 +108,22 @@ struct Tiling {
   /// Tiles of a unit, at most.
   std::int64_t unit_tiles() const { return std::int64_t{group} * band * tile_cols; }
 
-  std::int64_t copy_floats() const { return std::int64_t{outputs * band + 2} * width * channels; }
+  /// A patch's row outside the image, of either operand.
+  std::int64_t zero_floats() const { return std::int64_t{outputs + 2} * most_channels; }
 
-  /// Copies the rows that tile rows [begin, end) read, with zeros outside the image.
-  void copy(const float* image, int begin, int end, float* out) const {
-    const std::size_t line = size(width) * size(channels);
-    const int left = std::clamp(-col_shift, 0, width);
-    const int source = std::max(col_shift, 0);
-    const int count = std::clamp(in_cols - source, 0, width - left);
-    const std::size_t left_floats = size(left) * size(channels), middle = size(count) * size(channels);
-    for (int i = outputs * begin; i < outputs * end + 2; ++i, out += line) {
-      const int row = i + row_shift;
-      if (row < 0 || row >= in_rows) {
-        std::memset(out, 0, line * sizeof(float));
-        continue;
-      }
-      std::memset(out, 0, left_floats * sizeof(float));
-      std::memcpy(out + left_floats, image + (std::int64_t{row} * in_cols + source) * channels,
-                  middle * sizeof(float));
-      std::memset(out + left_floats + middle, 0, (line - left_floats - middle) * sizeof(float));
-    }
-  }
-
-  /// Copies what a unit reads of one image: its patches, with `out` and its steps left to the caller.
-  WinogradScatter cut(const float* from_images, std::int64_t image, const Unit& unit, float* to) const {
-    copy(from_images + image * in_rows * in_cols * channels, unit.begin, unit.end, to);
+  /// What a unit reads of one image: its patches, with `out` and its steps left to the caller. `zeros`:
+  /// zero_floats() of room.
+  WinogradScatter cut(const float* from_images, std::int64_t image, const Unit& unit, float* zeros) const {
+    std::fill_n(zeros, zero_floats(), 0.0f);
     WinogradScatter patches;
-    patches.image = to;
+    patches.image = from_images + image * in_rows * in_cols * channels;
     patches.pixel = channels;
-    patches.row = std::ptrdiff_t{width} * channels;
+    patches.row = std::ptrdiff_t{in_cols} * channels;
+    patches.rows = in_rows;
+    patches.cols = in_cols;
+    patches.top = outputs * unit.begin + row_shift;
+    patches.left = col_shift;
+    patches.zeros = zeros;
     patches.tile_rows = unit.end - unit.begin;
     patches.tile_cols = tile_cols;
     patches.channels = channels;
@@ -175,7 +162,7 @@ class WinogradConv final : public ImageExecutable {
     packed_ = layout.add<float>(size(kTaps * in_channels_ * padded_out_));
     filters_ = layout.add<float>(size(frequencies * in_channels_ * padded_out_));
     Layout own;
-    copy_ = own.add<float>(size(tiling_.copy_floats()));
+    zeros_ = own.add<float>(size(tiling_.zero_floats()));
     transformed_ = own.add<float>(size(frequencies * tiles * padded_in_));
     products_ = own.add<float>(size(frequencies * tiles * padded_out_));
     moments_ = own.add<std::byte>(forward_ && attrs_.stats ? Moments::bytes(shape_.k) : 0);
@@ -292,7 +279,7 @@ class WinogradConv final : public ImageExecutable {
   /// The patches of one image of a unit -> `out`, of the unit's `tiles`.
   void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
                std::int64_t tiles, float* out) const {
-    WinogradScatter a = tiling_.cut(input(args, 0), image, unit, at<float>(own, copy_));
+    WinogradScatter a = tiling_.cut(input(args, 0), image, unit, at<float>(own, zeros_));
     a.out = out;
     a.tile = padded_in_;
     a.frequency = tiles * padded_in_;
@@ -345,7 +332,7 @@ class WinogradConv final : public ImageExecutable {
   std::vector<std::int32_t> channel_taps_;
   std::vector<std::int64_t> pack_offsets_;
   std::size_t packed_ = 0, filters_ = 0, own_ = 0, own_step_ = 0, bytes_ = 0;
-  std::size_t copy_ = 0, transformed_ = 0, products_ = 0, moments_ = 0;  // within a part's own memory
+  std::size_t zeros_ = 0, transformed_ = 0, products_ = 0, moments_ = 0;  // within a part's own memory
 };
 
 /// dU[f] = sum over tiles of (B^T x B)[f] outer (A dy A^T)[f]; dw = G^T dU G: the transpose of the forward
@@ -368,7 +355,7 @@ class WinogradConvWeights final : public Executable {
     gradient_ = layout.add<float>(size(kTaps * shape_.c * padded_k_));
     Layout own;
     sums_ = own.add<float>(size(frequencies * shape_.c * padded_k_));
-    copy_ = own.add<float>(size(tiling_.copy_floats()));
+    zeros_ = own.add<float>(size(tiling_.zero_floats()));
     x_ = own.add<float>(size(frequencies * tiles * padded_c_));
     dy_ = own.add<float>(size(frequencies * tiles * padded_k_));
     bias_sums_ = own.add<float>(size(padded_k_));
@@ -424,7 +411,7 @@ class WinogradConvWeights final : public Executable {
   /// The patches of one image of a unit, and those of its gradient -> `x` and `dy`, of the unit's `tiles`.
   void scatter(const RunArgs& args, const Tiling::Unit& unit, std::int64_t image, std::byte* own,
                std::int64_t tiles, float* x, float* dy) const {
-    WinogradScatter a = tiling_.cut(input(args, 1), image, unit, at<float>(own, copy_));
+    WinogradScatter a = tiling_.cut(input(args, 1), image, unit, at<float>(own, zeros_));
     a.out = x;
     a.tile = padded_c_;
     a.frequency = tiles * padded_c_;
@@ -432,6 +419,7 @@ class WinogradConvWeights final : public Executable {
 
     const int first_row = tiling_.outputs * unit.begin;
     a.image = input(args, 0) + (image * shape_.p + first_row) * shape_.q * shape_.k;
+    a.top = a.left = 0;
     a.pixel = shape_.k;
     a.row = std::ptrdiff_t{shape_.q} * shape_.k;
     a.rows = std::min(tiling_.outputs * unit.end, shape_.p) - first_row;
@@ -490,7 +478,7 @@ class WinogradConvWeights final : public Executable {
   std::int64_t padded_c_, padded_k_;
   std::vector<std::int32_t> channel_taps_;
   std::size_t gradient_ = 0, own_ = 0, own_step_ = 0, bytes_ = 0;
-  std::size_t sums_ = 0, copy_ = 0, x_ = 0, dy_ = 0, bias_sums_ = 0;  // within a part's own memory
+  std::size_t sums_ = 0, zeros_ = 0, x_ = 0, dy_ = 0, bias_sums_ = 0;  // within a part's own memory
 };
 
 template <int m>

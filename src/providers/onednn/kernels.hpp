@@ -101,13 +101,14 @@ struct ReduceTransposed {
 // "frequencies", n = m + 2; Lavin & Gray, "Fast algorithms for convolutional neural networks", 2015, section
 // 4.1. A transformed operand is n^2 matrices [tiles][channels rounded up to whole vectors].
 
-/// Image -> n^2 matrices: B^T d B of the n x n patch of each tile (an input, which must be padded so that all
-/// patches can be read), or A d A^T of the m x m patch (an output's gradient; what lies outside reads as
-/// zero).
+/// Image -> n^2 matrices: B^T d B of the n x n patch of each tile (an input), or A d A^T of the m x m patch
+/// (an output's gradient). What lies outside the image reads as zero.
 struct WinogradScatter {
-  const float* image = nullptr;  ///< tile (i, j) starts at image + m * i * row + m * j * pixel
+  const float* image = nullptr;
   std::ptrdiff_t row = 0, pixel = 0;
-  int rows = 0, cols = 0;  ///< of the image; used for m x m patches
+  int rows = 0, cols = 0;        ///< of the image
+  int top = 0, left = 0;         ///< the patch of tile (i, j) starts at row top + m * i, column left + m * j
+  const float* zeros = nullptr;  ///< n * pixel of them
   int tile_rows = 0, tile_cols = 0, channels = 0;
   float* out = nullptr;
   std::ptrdiff_t frequency = 0, tile = 0;  ///< steps of `out`

@@ -148,6 +148,17 @@ QUERN_INLINE void store_byte_lanes(uint8_t* p, IntVec v, [[maybe_unused]] int n)
   }
 }
 
+/// Hides from the compiler where a value comes from. What is computed from a value that may have come two
+/// ways is else computed twice, and not with the same fused multiplications.
+QUERN_INLINE Vec whichever(Vec v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__SSE__)
+  asm("" : "+x"(v));
+#endif
+  return v;
+}
+
 /// max(v, 0) that keeps a NaN: a network that diverged must not look healthy. (The instruction returns its
 /// second operand when one is NaN.)
 QUERN_INLINE Vec rectify(Vec v) {
